@@ -1,0 +1,111 @@
+# Every command of the project. `make` alone lists them.
+#
+# Needed: make and Python 3.11 or newer. Everything else is installed by exact version and hash into .venv, and nowhere else.
+# PYTHON=/path/to/python chooses the interpreter; otherwise it is the oldest supported one that this machine has.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# The steps of one `make test` share .venv and the coverage data: one after the other.
+.NOTPARALLEL:
+
+PYTHON ?=
+BIN := .venv/bin
+RUN := $(BIN)/python
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 $(if $(UPGRADE),--upgrade) \
+	--custom-compile-command "make requirements"
+
+define step
+@printf '\n==> %s\n' "$(1)"
+endef
+
+.PHONY: help env demo test lint types contracts check-generated unit wheel newest format generate requirements upgrade-stripe bench docs \
+	mutants clean
+
+help: ## List the commands
+	@printf 'make COMMAND, where COMMAND is one of\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: ## Make .venv, or bring it up to date
+	@command -v python3 > /dev/null || { echo 'error: python3 was not found. Install Python 3.11 or newer.' >&2; exit 1; }
+	@python3 tools/environment.py create $(PYTHON)
+
+demo: env ## Show what the package does, offline, in a minute
+	@$(RUN) examples/demo.py
+
+test: env lint contracts check-generated types unit wheel newest ## Run every check, and the tests on the oldest and newest Python here
+
+lint: env ## Check style and formatting (ruff)
+	$(call step,Style and formatting)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@echo 'clean'
+
+types: env ## Check types (mypy and pyright, both strict)
+	$(call step,Types)
+	@$(BIN)/mypy
+	@$(BIN)/basedpyright
+
+contracts: env ## Check that every import goes down the layers (import-linter)
+	$(call step,Layers)
+	@$(BIN)/lint-imports --no-cache
+
+check-generated: env ## Check that regenerating would change nothing
+	$(call step,Generated code)
+	@$(RUN) tools/generate.py --check
+	@echo 'up to date'
+
+unit: env ## Run the tests and the code of the documentation, with coverage
+	$(call step,Tests on $$($(RUN) -V))
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+wheel: env ## Build the package, install it as users do, and try what was installed
+	$(call step,Package)
+	@$(RUN) tools/check_wheel.py
+
+newest: env ## Run the tests on the newest supported Python of this machine
+	$(call step,Tests on the newest Python)
+	@$(RUN) tools/environment.py newest -m pytest
+
+format: env ## Sort imports, fix what can be fixed, lay out the code (ruff)
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format --quiet
+
+generate: env ## Write resources/ and models/ again from the installed stripe
+	@$(RUN) tools/generate.py
+
+requirements: $(BIN)/uv ## Compile requirements/ from pyproject.toml again (UPGRADE=1: to the newest)
+	$(call step,Compiling requirements)
+	@$(COMPILE) --no-config --group installer --output-file requirements/uv.txt
+	@$(COMPILE) --all-extras --group dev --constraint requirements/uv.txt --output-file requirements/dev.txt pyproject.toml
+
+# Not `env`: the requirements that it installs may be what is wrong.
+$(BIN)/uv:
+	@$(MAKE) env
+
+upgrade-stripe: $(BIN)/uv ## Move to another version of stripe: make upgrade-stripe VERSION=16.2.0
+	@$(RUN) tools/upgrade_stripe.py pin $(VERSION)
+	@$(MAKE) requirements
+	@$(MAKE) env
+	@$(RUN) tools/upgrade_stripe.py api-version
+	@$(MAKE) generate
+	@echo 'Done. The difference in git is what changed in the API. Next: make test'
+
+bench: env ## Measure, with the numbers that the documentation quotes
+	@$(RUN) benchmarks/run.py
+
+docs: env ## Run the code of the documentation and follow its links
+	$(call step,Documentation)
+	@$(BIN)/pytest README.md CONTRIBUTING.md docs tests/test_docs.py
+
+mutants: env ## Change _wire/ in every small way and see that a test notices (mutmut; minutes)
+	$(call step,Mutation tests)
+	@rm -rf mutants
+	@$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+
+clean: ## Remove everything that these commands made
+	@rm -rf .venv .venv-* build dist mutants .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

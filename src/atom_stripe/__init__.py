@@ -1,0 +1,73 @@
+"""
+The Stripe layer of a Python service.
+
+The names below are the public ones. Each is imported when it is first used, so that importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atom_stripe._engine.pages import AsyncPage, AsyncPages, Page
+    from atom_stripe._version import VERSION as __version__
+    from atom_stripe.client import AsyncStripeClient, StripeClient
+    from atom_stripe.config import API_VERSION, RateLimits, RequestOptions, RetryPolicy, StripeConfig
+    from atom_stripe.errors import AtomStripeError
+    from atom_stripe.models import Event, EventNotification, StripeObject
+    from atom_stripe.money import Money
+    from atom_stripe.webhooks import WebhookVerifier
+
+_HOMES = {
+    "API_VERSION": "config",
+    "AsyncPage": "_engine.pages",
+    "AsyncPages": "_engine.pages",
+    "AsyncStripeClient": "client",
+    "AtomStripeError": "errors",
+    "Event": "models",
+    "EventNotification": "models",
+    "Money": "money",
+    "Page": "_engine.pages",
+    "RateLimits": "config",
+    "RequestOptions": "config",
+    "RetryPolicy": "config",
+    "StripeClient": "client",
+    "StripeConfig": "config",
+    "StripeObject": "models",
+    "WebhookVerifier": "webhooks",
+}
+
+__all__ = [  # noqa: PLE0604: the names of _HOMES, written out for type checkers
+    "API_VERSION",
+    "AsyncPage",
+    "AsyncPages",
+    "AsyncStripeClient",
+    "AtomStripeError",
+    "Event",
+    "EventNotification",
+    "Money",
+    "Page",
+    "RateLimits",
+    "RequestOptions",
+    "RetryPolicy",
+    "StripeClient",
+    "StripeConfig",
+    "StripeObject",
+    "WebhookVerifier",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("atom_stripe._version").VERSION
+    if name not in _HOMES:
+        msg = f"module 'atom_stripe' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = globals()[name] = getattr(import_module(f"atom_stripe.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

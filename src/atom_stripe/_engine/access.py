@@ -1,0 +1,141 @@
+"""A client's way to Stripe: its settings, and the connections and lines that everything made from it shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from atom_stripe._engine import transports
+from atom_stripe._engine.calls import CallFlow
+from atom_stripe._engine.limiter import Limiter
+from atom_stripe._engine.ports import Ports, blocking_sleep, native_sleep
+from atom_stripe._engine.settings import Settings
+from atom_stripe._wire.operation import Operation
+from atom_stripe._wire.paths import check_path
+from atom_stripe.config import StripeConfig, secret
+from atom_stripe.errors import EncodingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import stripe
+    from pydantic import SecretStr
+
+    from atom_stripe.config import RateLimits, RetryPolicy
+    from atom_stripe.models import EventNotification
+
+
+class ClientOptions(TypedDict, total=False):
+    """What ``with_options`` can change. The rest is shared: connections, and lines of the rate limiter."""
+
+    api_key: str | SecretStr
+    """Another key."""
+    stripe_account: str | None
+    """Act for this connected account (``acct_…``)."""
+    stripe_context: str | None
+    """Act in this context."""
+    stripe_version: str
+    """Another version of Stripe's API."""
+    timeout: float
+    """Seconds for each attempt."""
+    retry: RetryPolicy
+    """How calls go on after a failure."""
+    rate_limits: RateLimits
+    """How many requests a second."""
+
+
+def resolve(api_key: str | SecretStr | None, config: StripeConfig | None) -> StripeConfig:
+    """Return the settings of a client: those given, or those of the environment."""
+    settings: dict[str, Any] = {} if api_key is None else {"api_key": secret(api_key)}
+    if config is None:
+        return StripeConfig.from_env(**settings)
+    return config.with_settings(**settings)
+
+
+class Access:
+    """Settings, ports and the lines of the rate limiter, and the flow that carries out calls with them."""
+
+    def __init__(self, config: StripeConfig, ports: Ports, limiter: Limiter) -> None:
+        self.config = config
+        self._ports = ports
+        self._limiter = limiter
+        self.flow = CallFlow(Settings(config), ports, limiter if config.rate_limits.enabled else None)
+
+    def with_options(self, options: Mapping[str, Any]) -> Access:
+        """Return an access with *options* that shares the connections and lines of this one."""
+        settings = dict(options)
+        if "api_key" in settings:
+            settings["api_key"] = secret(settings["api_key"])
+        # An account and a context name the acting account in two ways; the new one replaces the other.
+        if settings.get("stripe_account") is not None:
+            settings.setdefault("stripe_context", None)
+        if settings.get("stripe_context") is not None:
+            settings.setdefault("stripe_account", None)
+        return Access(self.config.with_settings(**settings), self._ports, self._limiter)
+
+    async def request(self, method: str, path: str, params: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Any:
+        """Send a request that has no method of its own."""
+        verb = method.upper() if isinstance(method, str) else method
+        if verb not in ("GET", "POST", "DELETE"):
+            msg = "Stripe's API knows the methods GET, POST and DELETE"
+            raise EncodingError(msg)
+        # A brace would make an argument out of a part of the path.
+        operation = Operation(verb, check_path(path).replace("{", "%7B").replace("}", "%7D"))
+        return await self.flow.object(operation, {**(params or {}), **options})
+
+    async def event(self, notification: EventNotification, options: Mapping[str, Any]) -> Any:
+        """Fetch the whole event that *notification* announced."""
+        return await self.flow.object(_EVENT, {**_context(notification), **options}, notification.id)
+
+    async def related_object(self, notification: EventNotification, options: Mapping[str, Any]) -> Any:
+        """Fetch the object that *notification* is about."""
+        related = notification.related_object
+        if related is None:
+            msg = f"a {notification.type} is about no object that could be fetched"
+            raise EncodingError(msg)
+        return await self.request("GET", related.url, None, {**_context(notification), **options})
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._ports.transport.close()
+
+    def describe(self) -> str:
+        """Return what a repr may show: the mode and the acting account, nothing of the key."""
+        account = self.config.stripe_account or self.config.stripe_context
+        return f"{'live' if self.config.livemode else 'test'} mode{f', for {account}' if account else ''}"
+
+    def official(self) -> stripe.StripeClient:
+        """Return stripe-python's own client with the same key, account, version and hosts."""
+        import stripe  # noqa: PLC0415: half a second that most programs never need
+
+        config = self.config
+        return stripe.StripeClient(
+            config.api_key.get_secret_value(),
+            stripe_account=config.stripe_account,
+            stripe_context=config.stripe_context,
+            stripe_version=config.stripe_version,
+            max_network_retries=config.retry.attempts - 1,
+            base_addresses={
+                "api": config.api_base,
+                "connect": config.connect_base,
+                "files": config.files_base,
+                "meter_events": config.meter_events_base,
+            },
+        )
+
+
+_EVENT = Operation("GET", "/v2/core/events/{id}")
+
+
+def _context(notification: EventNotification) -> dict[str, Any]:
+    """Return the options that act for the account in which *notification* arose."""
+    return {"stripe_context": notification.context} if notification.context else {}
+
+
+def blocking_access(config: StripeConfig, http_client: object = None) -> Access:
+    """Return the access of a sync client."""
+    return Access(config, Ports(transports.blocking(config, http_client), blocking_sleep), Limiter())
+
+
+def native_access(config: StripeConfig, http_client: object = None) -> Access:
+    """Return the access of an async client."""
+    return Access(config, Ports(transports.native(config, http_client), native_sleep), Limiter())

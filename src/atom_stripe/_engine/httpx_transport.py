@@ -1,0 +1,169 @@
+"""Transports over httpx: the default ones, and the ones that take a client of the user's."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from atom_stripe._engine.http import CLOSED, UNTRUSTED, Body, current_loop
+from atom_stripe._wire.messages import Reply
+from atom_stripe.errors import ClientClosedError, ConnectionFailedError, InvalidResponseError, TimeoutExceededError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from atom_stripe._wire.messages import Request
+    from atom_stripe.config import StripeConfig
+
+# The request never left: sending it again cannot do anything twice.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn httpx's errors into ours. None of their text is kept: it can hold URLs and header values."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        msg = f"Stripe did not answer in time ({type(error).__name__})"
+        raise TimeoutExceededError(msg, outcome_unknown=not isinstance(error, _NOT_SENT)) from None
+    except httpx.TransportError as error:
+        if certificate_refused(error):
+            raise ConnectionFailedError(UNTRUSTED, retryable=False) from None
+        msg = f"the connection to Stripe failed ({type(error).__name__})"
+        raise ConnectionFailedError(msg, outcome_unknown=not isinstance(error, _NOT_SENT)) from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        msg = f"the answer cannot be read ({type(error).__name__})"
+        raise InvalidResponseError(msg, outcome_unknown=True) from None
+
+
+def certificate_refused(error: BaseException | None) -> bool:
+    """Return whether TLS is the reason of *error*; trying again will not change a certificate."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _timeouts(timeout: float, config: StripeConfig) -> httpx.Timeout:
+    return httpx.Timeout(timeout, connect=min(timeout, config.connect_timeout))
+
+
+def _limits(config: StripeConfig) -> httpx.Limits:
+    # As many connections stay open as may be: httpx's own default closes all but 20 after every burst.
+    return httpx.Limits(max_connections=config.max_connections, max_keepalive_connections=config.max_connections, keepalive_expiry=30.0)
+
+
+def _reply(response: httpx.Response, body: Body) -> Reply:
+    return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body.joined())
+
+
+class BlockingHttpx:
+    """For sync clients; threads share it. A client that the user gave stays open: it is the user's."""
+
+    def __init__(self, config: StripeConfig, client: httpx.Client | None = None) -> None:
+        self._config = config
+        self._given = client
+        self._client = client or httpx.Client(limits=_limits(config), follow_redirects=False)
+        self._closed = False
+
+    async def send(self, request: Request, timeout: float) -> Reply:
+        """Send *request* and block until its answer is here."""
+        if self._closed:
+            raise ClientClosedError(CLOSED)
+        client = self._client
+        body = Body(self._config.max_response_bytes, timeout)
+        with (
+            _translated(),
+            client.stream(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                content=request.body,
+                timeout=_timeouts(timeout, self._config),
+                follow_redirects=False,
+            ) as response,
+        ):
+            for chunk in response.iter_bytes():
+                body.add(chunk)
+            return _reply(response, body)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        if self._given is None:
+            self._client.close()
+
+
+class NativeHttpx:
+    """For async clients. One pool in each event loop, closed with its loop if not before."""
+
+    def __init__(self, config: StripeConfig, client: httpx.AsyncClient | None = None) -> None:
+        self._config = config
+        self._given = client
+        self._pools: WeakKeyDictionary[object, _LoopPool] = WeakKeyDictionary()
+        self._closed = False
+
+    async def send(self, request: Request, timeout: float) -> Reply:
+        """Send *request* and wait for its answer."""
+        if self._closed:
+            raise ClientClosedError(CLOSED)
+        client = self._given or await self._client()
+        body = Body(self._config.max_response_bytes, timeout)
+        with _translated():
+            async with client.stream(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                content=request.body,
+                timeout=_timeouts(timeout, self._config),
+                follow_redirects=False,
+            ) as response:
+                async for chunk in response.aiter_bytes():
+                    body.add(chunk)
+                return _reply(response, body)
+
+    async def _client(self) -> httpx.AsyncClient:
+        loop = current_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            # No await between the look and the entry: two tasks of one loop cannot both make one.
+            pool = self._pools[loop] = _LoopPool(self._config)
+            await pool.begin()
+        return pool.client
+
+    async def close(self) -> None:
+        """Close this loop's pool. Those of other loops close with their loops."""
+        self._closed = True
+        if pool := self._pools.pop(current_loop(), None):
+            await pool.end()
+
+
+class _LoopPool:
+    """
+    A client that closes when its event loop does.
+
+    A loop that shuts down closes its unfinished async generators (``asyncio.run`` and trio both do). One that holds the client open is the
+    only way to hear of that, and without it a second ``asyncio.run`` would find the first one's connections broken and leaking.
+    """
+
+    def __init__(self, config: StripeConfig) -> None:
+        self.client = httpx.AsyncClient(limits=_limits(config), follow_redirects=False)
+        self._holder = self._hold()
+
+    async def _hold(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self.client.aclose()
+
+    async def begin(self) -> None:
+        await anext(self._holder)
+
+    async def end(self) -> None:
+        await self._holder.aclose()

@@ -1,0 +1,118 @@
+"""
+Faults on demand: the next request meets a limit, an outage or a broken connection.
+
+Source of the answers: https://docs.stripe.com/error-low-level and https://docs.stripe.com/rate-limits
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Literal
+
+from atom_stripe.errors import ConfigurationError
+from atom_stripe.testing._state.errors import Refusal
+
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+_CODES = {429: "rate_limit"}
+
+Reason = Literal["global-rate", "global-concurrency", "endpoint-rate", "endpoint-concurrency", "resource-specific"]
+
+
+class LostAnswerError(Exception):
+    """No answer arrives. *timed_out*: the caller waited in vain; otherwise the connection broke."""
+
+    def __init__(self, *, timed_out: bool) -> None:
+        super().__init__("the caller waits in vain" if timed_out else "the connection breaks")
+        self.timed_out = timed_out
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one request will meet. *done*: the work is done first, and the caller does not hear of it."""
+
+    operation: str | None
+    status: int | None
+    reason: str | None
+    code: str | None
+    timed_out: bool
+    done: bool
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether this waits for a request like that."""
+        return self.operation is None or f"{method} {path}".startswith(self.operation)
+
+    def strike(self) -> Refusal | LostAnswerError:
+        """Return what the caller gets to see."""
+        if self.status is None:
+            return LostAnswerError(timed_out=self.timed_out)
+        code = self.code or _CODES.get(self.status)
+        headers = {"Stripe-Rate-Limited-Reason": self.reason} if self.reason else {}
+        if code == "lock_timeout":
+            # An object that another request holds: no limiter, and worth trying again. Source: https://docs.stripe.com/rate-limits
+            headers["Stripe-Should-Retry"] = "true"
+        kind = "api_error" if self.status >= _SERVER_ERROR else "invalid_request_error"
+        return Refusal(self.status, "The sandbox was told to fail this request.", type=kind, code=code, headers=headers)
+
+
+class Faults:
+    """The faults of a sandbox, each for one request, first come, first served."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def next(  # noqa: PLR0913: each is a word of its own at the call
+        self,
+        *,
+        status: int | None = None,
+        reason: Reason | None = None,
+        code: str | None = None,
+        timeout: bool = False,
+        drop: bool = False,
+        drop_after: bool = False,
+        done: bool = False,
+        times: int = 1,
+        operation: str | None = None,
+    ) -> None:
+        """
+        Let the next request fail, or the next *times* of them.
+
+        *status*: answer this instead of working, 400 to 599; with 429, *reason* is the ``Stripe-Rate-Limited-Reason``, and
+        ``code="lock_timeout"`` is a lock and no limit. *timeout*: never answer. *drop*: break the connection before the work, *drop_after* after
+        it. *done*: do the work before the *status* or *timeout*; under an idempotency key the same status then comes back each time,
+        as a 500 of Stripe's does. *operation*: wait for a request like ``"POST /v1/refunds"``, by its beginning.
+
+        Raises:
+            ConfigurationError: These do not go together.
+        """
+        if sum((status is not None, timeout, drop, drop_after)) != 1:
+            msg = "a fault is one of status=, timeout=, drop= and drop_after="
+            raise ConfigurationError(msg)
+        if status is not None and not 400 <= status <= 599:  # noqa: PLR2004: the statuses of failures
+            msg = "a fault's status is 400 to 599"
+            raise ConfigurationError(msg)
+        if reason is not None and status != _TOO_MANY_REQUESTS:
+            msg = "only a 429 has a reason"
+            raise ConfigurationError(msg)
+        fault = Fault(operation, status, reason, code, timeout, done or drop_after)
+        with self._lock:
+            self._waiting += [fault] * times
+
+    def clear(self) -> None:
+        """Forget what is still waiting."""
+        with self._lock:
+            self._waiting.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Remove and return the fault that a request meets."""
+        with self._lock:
+            for index, fault in enumerate(self._waiting):
+                if fault.matches(method, path):
+                    return self._waiting.pop(index)
+        return None
+
+    def __len__(self) -> int:
+        """Return how many faults are still waiting."""
+        return len(self._waiting)
