@@ -194,7 +194,13 @@ class _Writer:
         return f"from __future__ import annotations\n\n{self._head(body, model)}\n\n{body}\n"
 
     def _head(self, body: str, model: str) -> str:
-        typing = {"TYPE_CHECKING", *re.findall(r"\b(Any|ClassVar|Literal)\b", body)}
+        types = ["from collections.abc import Mapping"] if "Mapping[" in body else []
+        if self._types.bases:
+            types.append(f"from atom_stripe.models.base import {', '.join(sorted(self._types.bases))}")
+        for other in sorted(self._types.models - {model}):
+            called = self._types.called(other)
+            types.append(f"from atom_stripe.models.{_module_of(other)} import {other}{'' if called == other else f' as {called}'}")
+        typing = {*re.findall(r"\b(Any|ClassVar|Literal)\b", body), *(["TYPE_CHECKING"] if types else [])}
         bases = {"StripeModel", *re.findall(r"\((StripePart)\)", body)}
         lines = [
             f"from typing import {', '.join(sorted(typing))}",
@@ -204,16 +210,8 @@ class _Writer:
             lines.append("from decimal import Decimal")
         if self._readers:
             lines.append(f"from atom_stripe.models.moved import {model}Readers")
-        lines += ["", "if TYPE_CHECKING:", "    pass"]
-        if "Mapping[" in body:
-            lines.append("    from collections.abc import Mapping")
-        if self._types.bases:
-            lines.append(f"    from atom_stripe.models.base import {', '.join(sorted(self._types.bases))}")
-        for other in sorted(self._types.models - {model}):
-            called = self._types.called(other)
-            lines.append(
-                f"    from atom_stripe.models.{_module_of(other)} import {other}{'' if called == other else f' as {called}'}"
-            )
+        if types:
+            lines += ["if TYPE_CHECKING:", *(f"    {line}" for line in types)]
         return "\n".join(lines)
 
     def _class(self, part: _Part, model: str = "") -> list[str]:
@@ -230,7 +228,7 @@ class _Writer:
             lines += [*(f"    {line}" if line else "" for line in self._class(inner)), ""]
         lines += [f"    {name}: {annotation}" for name, annotation, _ in part.fields]
         if shapes := [f'"{name}": {shape}' for name, _, shape in part.fields if shape]:
-            lines += ["", f"    _shapes: ClassVar[Mapping[str, type]] = {{{', '.join(shapes)}}}"]
+            lines += ["", f"    _shapes: ClassVar[Mapping[str, Any]] = {{{', '.join(shapes)}}}"]
         return lines if part.fields or part.parts else [*lines, "    pass"]
 
     def _part(self, definition: ast.ClassDef, name: str, left_out: frozenset[str] = frozenset()) -> _Part:

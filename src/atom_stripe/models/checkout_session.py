@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from atom_stripe.models.base import StripeModel, StripePart
 from atom_stripe.models.moved import CheckoutSessionReaders
 
 if TYPE_CHECKING:
-    pass
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
@@ -39,7 +38,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
 
         recovery: Recovery | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"recovery": Recovery}
+        _shapes: ClassVar[Mapping[str, Any]] = {"recovery": Recovery}
 
     class AutomaticTax(StripePart):
         class Liability(StripePart):
@@ -51,7 +50,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         provider: str | None
         status: Literal["complete", "failed", "requires_location_inputs"] | str | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"liability": Liability}
+        _shapes: ClassVar[Mapping[str, Any]] = {"liability": Liability}
 
     class BrandingSettings(StripePart):
         class Icon(StripePart):
@@ -72,7 +71,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         icon: Icon | None
         logo: Logo | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"icon": Icon, "logo": Logo}
+        _shapes: ClassVar[Mapping[str, Any]] = {"icon": Icon, "logo": Logo}
 
     class CollectedInformation(StripePart):
         class ShippingDetails(StripePart):
@@ -87,13 +86,13 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             address: Address
             name: str
 
-            _shapes: ClassVar[Mapping[str, type]] = {"address": Address}
+            _shapes: ClassVar[Mapping[str, Any]] = {"address": Address}
 
         business_name: str | None
         individual_name: str | None
         shipping_details: ShippingDetails | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"shipping_details": ShippingDetails}
+        _shapes: ClassVar[Mapping[str, Any]] = {"shipping_details": ShippingDetails}
 
     class Consent(StripePart):
         promotions: Literal["opt_in", "opt_out"] | str | None
@@ -107,7 +106,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         promotions: Literal["auto", "none"] | str | None
         terms_of_service: Literal["none", "required"] | str | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"payment_method_reuse_agreement": PaymentMethodReuseAgreement}
+        _shapes: ClassVar[Mapping[str, Any]] = {"payment_method_reuse_agreement": PaymentMethodReuseAgreement}
 
     class CurrencyConversion(StripePart):
         amount_subtotal: int
@@ -115,7 +114,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         fx_rate: Decimal
         source_currency: str
 
-        _shapes: ClassVar[Mapping[str, type]] = {"fx_rate": Decimal}
+        _shapes: ClassVar[Mapping[str, Any]] = {"fx_rate": Decimal}
 
     class CustomField(StripePart):
         class Dropdown(StripePart):
@@ -127,7 +126,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             options: list[Option]
             value: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"options": Option}
+            _shapes: ClassVar[Mapping[str, Any]] = {"options": Option}
 
         class Label(StripePart):
             custom: str | None
@@ -153,7 +152,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         text: Text | None
         type: Literal["dropdown", "numeric", "text"] | str
 
-        _shapes: ClassVar[Mapping[str, type]] = {"dropdown": Dropdown, "label": Label, "numeric": Numeric, "text": Text}
+        _shapes: ClassVar[Mapping[str, Any]] = {"dropdown": Dropdown, "label": Label, "numeric": Numeric, "text": Text}
 
     class CustomText(StripePart):
         class AfterSubmit(StripePart):
@@ -173,7 +172,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         submit: Submit | None
         terms_of_service_acceptance: TermsOfServiceAcceptance | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "after_submit": AfterSubmit,
             "shipping_address": ShippingAddress,
             "submit": Submit,
@@ -202,7 +201,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         tax_exempt: Literal["exempt", "none", "reverse"] | str | None
         tax_ids: list[TaxId] | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"address": Address, "tax_ids": TaxId}
+        _shapes: ClassVar[Mapping[str, Any]] = {"address": Address, "tax_ids": TaxId}
 
     class Discount(StripePart):
         coupon: str | Coupon | None
@@ -230,7 +229,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             metadata: dict[str, str] | None
             rendering_options: RenderingOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {
+            _shapes: ClassVar[Mapping[str, Any]] = {
                 "custom_fields": CustomField,
                 "issuer": Issuer,
                 "metadata": dict,
@@ -240,7 +239,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         enabled: bool
         invoice_data: InvoiceData
 
-        _shapes: ClassVar[Mapping[str, type]] = {"invoice_data": InvoiceData}
+        _shapes: ClassVar[Mapping[str, Any]] = {"invoice_data": InvoiceData}
 
     class ManagedPayments(StripePart):
         enabled: bool
@@ -257,7 +256,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         business: Business | None
         individual: Individual | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"business": Business, "individual": Individual}
+        _shapes: ClassVar[Mapping[str, Any]] = {"business": Business, "individual": Individual}
 
     class OptionalItem(StripePart):
         class AdjustableQuantity(StripePart):
@@ -269,7 +268,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         price: str
         quantity: int
 
-        _shapes: ClassVar[Mapping[str, type]] = {"adjustable_quantity": AdjustableQuantity}
+        _shapes: ClassVar[Mapping[str, Any]] = {"adjustable_quantity": AdjustableQuantity}
 
     class PaymentMethodConfigurationDetails(StripePart):
         id: str
@@ -290,7 +289,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             target_date: str | None
             verification_method: Literal["automatic", "instant", "microdeposits"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Affirm(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -322,7 +321,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             setup_future_usage: Literal["none", "off_session", "on_session"] | str | None
             target_date: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Bancontact(StripePart):
             setup_future_usage: Literal["none", "off_session"] | str | None
@@ -354,7 +353,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             statement_descriptor_suffix_kana: str | None
             statement_descriptor_suffix_kanji: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"installments": Installments, "restrictions": Restrictions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"installments": Installments, "restrictions": Restrictions}
 
         class Cashapp(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -373,13 +372,13 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
                     | None
                 )
 
-                _shapes: ClassVar[Mapping[str, type]] = {"eu_bank_transfer": EuBankTransfer}
+                _shapes: ClassVar[Mapping[str, Any]] = {"eu_bank_transfer": EuBankTransfer}
 
             bank_transfer: BankTransfer | None
             funding_type: Literal["bank_transfer"] | str | None
             setup_future_usage: Literal["none"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"bank_transfer": BankTransfer}
+            _shapes: ClassVar[Mapping[str, Any]] = {"bank_transfer": BankTransfer}
 
         class Eps(StripePart):
             setup_future_usage: Literal["none"] | str | None
@@ -478,7 +477,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             mandate_options: MandateOptions | None
             setup_future_usage: Literal["none", "off_session"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Pix(StripePart):
             class MandateOptions(StripePart):
@@ -496,7 +495,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             mandate_options: MandateOptions | None
             setup_future_usage: Literal["none", "off_session"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class RevolutPay(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -520,7 +519,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             setup_future_usage: Literal["none", "off_session", "on_session"] | str | None
             target_date: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Sequra(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -548,7 +547,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             mandate_options: MandateOptions | None
             setup_future_usage: Literal["none", "off_session", "on_session"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class UsBankAccount(StripePart):
             class FinancialConnections(StripePart):
@@ -560,14 +559,14 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
                 prefetch: list[Literal["balances", "ownership", "transactions"] | str] | None
                 return_url: str | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"filters": Filters}
+                _shapes: ClassVar[Mapping[str, Any]] = {"filters": Filters}
 
             financial_connections: FinancialConnections | None
             setup_future_usage: Literal["none", "off_session", "on_session"] | str | None
             target_date: str | None
             verification_method: Literal["automatic", "instant"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"financial_connections": FinancialConnections}
+            _shapes: ClassVar[Mapping[str, Any]] = {"financial_connections": FinancialConnections}
 
         class WechatPay(StripePart):
             app_id: str | None
@@ -622,7 +621,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         us_bank_account: UsBankAccount | None
         wechat_pay: WechatPay | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "acss_debit": AcssDebit,
             "affirm": Affirm,
             "afterpay_clearpay": AfterpayClearpay,
@@ -703,7 +702,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
         shipping_rate: str | StripeObject | None
         taxes: list[Tax] | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"taxes": Tax}
+        _shapes: ClassVar[Mapping[str, Any]] = {"taxes": Tax}
 
     class ShippingOption(StripePart):
         shipping_amount: int
@@ -728,14 +727,14 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
             discounts: list[Discount]
             taxes: list[Tax]
 
-            _shapes: ClassVar[Mapping[str, type]] = {"discounts": Discount, "taxes": Tax}
+            _shapes: ClassVar[Mapping[str, Any]] = {"discounts": Discount, "taxes": Tax}
 
         amount_discount: int
         amount_shipping: int | None
         amount_tax: int
         breakdown: Breakdown | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"breakdown": Breakdown}
+        _shapes: ClassVar[Mapping[str, Any]] = {"breakdown": Breakdown}
 
     class WalletOptions(StripePart):
         class Link(StripePart):
@@ -743,7 +742,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
 
         link: Link | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"link": Link}
+        _shapes: ClassVar[Mapping[str, Any]] = {"link": Link}
 
     adaptive_pricing: AdaptivePricing | None
     after_expiration: AfterExpiration | None
@@ -815,7 +814,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
     url: str | None
     wallet_options: WalletOptions | None
 
-    _shapes: ClassVar[Mapping[str, type]] = {
+    _shapes: ClassVar[Mapping[str, Any]] = {
         "adaptive_pricing": AdaptivePricing,
         "after_expiration": AfterExpiration,
         "automatic_tax": AutomaticTax,

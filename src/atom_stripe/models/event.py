@@ -1,9 +1,9 @@
-"""What webhooks bring. One class for every kind of event: the kind is in ``type``, and what happened to whom is in ``data.object``."""
+"""What webhooks bring. One class serves every kind of event: ``type`` says which, and ``data.object`` is what it happened to."""
 
 from __future__ import annotations
 
 import copy
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from atom_stripe.models.base import StripeModel, StripePart
@@ -53,7 +53,7 @@ class Event(StripeModel):
     request: Request | None
     type: str
 
-    _shapes: ClassVar[Mapping[str, type]] = {"data": Data, "request": Request}
+    _shapes: ClassVar[Mapping[str, Any]] = {"data": Data, "request": Request}
 
     @property
     def api_version(self) -> str | None:
@@ -96,7 +96,7 @@ class EventNotification(StripeModel):
         type: Literal["request"] | str
         request: Request | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"request": Request}
+        _shapes: ClassVar[Mapping[str, Any]] = {"request": Request}
 
     id: str
     object: Literal["v2.core.event"]
@@ -110,7 +110,7 @@ class EventNotification(StripeModel):
     snapshot_event: str | None
     type: str
 
-    _shapes: ClassVar[Mapping[str, type]] = {"changes": dict, "reason": Reason, "related_object": RelatedObject}
+    _shapes: ClassVar[Mapping[str, Any]] = {"changes": dict, "reason": Reason, "related_object": RelatedObject}
 
     @property
     def account(self) -> str | None:
@@ -125,13 +125,13 @@ class EventNotification(StripeModel):
         sent = self._raw.get("created")
         try:
             time = datetime.fromisoformat(sent) if isinstance(sent, str) else None
-            return time.astimezone(timezone.utc) if time and time.tzinfo else None
+            return time.astimezone(UTC) if time and time.tzinfo else None
         except (ValueError, OverflowError):
             return None
 
 
 def _from_seconds(seconds: object) -> datetime | None:
     try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc) if type(seconds) is int else None
+        return datetime.fromtimestamp(seconds, tz=UTC) if type(seconds) is int else None
     except (ValueError, OverflowError, OSError):
         return None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 from atom_stripe.models.base import StripeModel
 
 if TYPE_CHECKING:
-    pass
     from atom_stripe.models.base import ListObject, StripeObject
 
 

@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from atom_stripe.models.base import StripeModel, StripePart
 from atom_stripe.models.moved import InvoiceItemReaders
 
 if TYPE_CHECKING:
-    pass
     from collections.abc import Mapping
 
     from atom_stripe.models.base import StripeObject
@@ -33,7 +32,7 @@ class InvoiceItem(InvoiceItemReaders, StripeModel):
         subscription_details: SubscriptionDetails | None
         type: Literal["subscription_details"] | str
 
-        _shapes: ClassVar[Mapping[str, type]] = {"subscription_details": SubscriptionDetails}
+        _shapes: ClassVar[Mapping[str, Any]] = {"subscription_details": SubscriptionDetails}
 
     class Period(StripePart):
         end: int
@@ -48,7 +47,7 @@ class InvoiceItem(InvoiceItemReaders, StripeModel):
         type: Literal["price_details"] | str
         unit_amount_decimal: Decimal | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"price_details": PriceDetails, "unit_amount_decimal": Decimal}
+        _shapes: ClassVar[Mapping[str, Any]] = {"price_details": PriceDetails, "unit_amount_decimal": Decimal}
 
     class ProrationDetails(StripePart):
         class CreditedItems(StripePart):
@@ -60,7 +59,7 @@ class InvoiceItem(InvoiceItemReaders, StripeModel):
             invoice_line_item_details: InvoiceLineItemDetails | None
             type: Literal["invoice_item", "invoice_line_items"] | str
 
-            _shapes: ClassVar[Mapping[str, type]] = {"invoice_line_item_details": InvoiceLineItemDetails}
+            _shapes: ClassVar[Mapping[str, Any]] = {"invoice_line_item_details": InvoiceLineItemDetails}
 
         class DiscountAmount(StripePart):
             amount: int
@@ -69,7 +68,7 @@ class InvoiceItem(InvoiceItemReaders, StripeModel):
         credited_items: CreditedItems | None
         discount_amounts: list[DiscountAmount]
 
-        _shapes: ClassVar[Mapping[str, type]] = {"credited_items": CreditedItems, "discount_amounts": DiscountAmount}
+        _shapes: ClassVar[Mapping[str, Any]] = {"credited_items": CreditedItems, "discount_amounts": DiscountAmount}
 
     amount: int
     currency: str
@@ -98,7 +97,7 @@ class InvoiceItem(InvoiceItemReaders, StripeModel):
     tax_rates: list[StripeObject] | None
     test_clock: str | TestClock | None
 
-    _shapes: ClassVar[Mapping[str, type]] = {
+    _shapes: ClassVar[Mapping[str, Any]] = {
         "invoicing_rules": InvoicingRule,
         "metadata": dict,
         "parent": Parent,

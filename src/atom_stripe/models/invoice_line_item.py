@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from atom_stripe.models.base import StripeModel, StripePart
 from atom_stripe.models.moved import InvoiceLineItemReaders
 
 if TYPE_CHECKING:
-    pass
     from collections.abc import Mapping
 
     from atom_stripe.models.base import StripeObject
@@ -33,14 +32,14 @@ class InvoiceLineItem(InvoiceLineItemReaders, StripeModel):
 
                 credited_items: CreditedItems | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"credited_items": CreditedItems}
+                _shapes: ClassVar[Mapping[str, Any]] = {"credited_items": CreditedItems}
 
             invoice_item: str
             proration: bool
             proration_details: ProrationDetails | None
             subscription: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"proration_details": ProrationDetails}
+            _shapes: ClassVar[Mapping[str, Any]] = {"proration_details": ProrationDetails}
 
         class SubscriptionItemDetails(StripePart):
             class ProrationDetails(StripePart):
@@ -50,7 +49,7 @@ class InvoiceLineItem(InvoiceLineItemReaders, StripeModel):
 
                 credited_items: CreditedItems | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"credited_items": CreditedItems}
+                _shapes: ClassVar[Mapping[str, Any]] = {"credited_items": CreditedItems}
 
             invoice_item: str | None
             proration: bool
@@ -58,13 +57,13 @@ class InvoiceLineItem(InvoiceLineItemReaders, StripeModel):
             subscription: str | None
             subscription_item: str
 
-            _shapes: ClassVar[Mapping[str, type]] = {"proration_details": ProrationDetails}
+            _shapes: ClassVar[Mapping[str, Any]] = {"proration_details": ProrationDetails}
 
         invoice_item_details: InvoiceItemDetails | None
         subscription_item_details: SubscriptionItemDetails | None
         type: Literal["invoice_item_details", "subscription_item_details"] | str
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "invoice_item_details": InvoiceItemDetails,
             "subscription_item_details": SubscriptionItemDetails,
         }
@@ -88,7 +87,7 @@ class InvoiceLineItem(InvoiceLineItemReaders, StripeModel):
         type: Literal["price_details"] | str
         unit_amount_decimal: Decimal | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"price_details": PriceDetails, "unit_amount_decimal": Decimal}
+        _shapes: ClassVar[Mapping[str, Any]] = {"price_details": PriceDetails, "unit_amount_decimal": Decimal}
 
     class Tax(StripePart):
         class TaxRateDetails(StripePart):
@@ -101,7 +100,7 @@ class InvoiceLineItem(InvoiceLineItemReaders, StripeModel):
         taxable_amount: int | None
         type: Literal["tax_rate_details"] | str
 
-        _shapes: ClassVar[Mapping[str, type]] = {"tax_rate_details": TaxRateDetails}
+        _shapes: ClassVar[Mapping[str, Any]] = {"tax_rate_details": TaxRateDetails}
 
     amount: int
     currency: str
@@ -124,7 +123,7 @@ class InvoiceLineItem(InvoiceLineItemReaders, StripeModel):
     subtotal: int
     taxes: list[Tax] | None
 
-    _shapes: ClassVar[Mapping[str, type]] = {
+    _shapes: ClassVar[Mapping[str, Any]] = {
         "discount_amounts": DiscountAmount,
         "metadata": dict,
         "parent": Parent,

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from atom_stripe.models.base import ListObject, read
 
 if TYPE_CHECKING:
+    from atom_stripe.models.base import StripeObject
     from atom_stripe.models.charge import Charge
     from atom_stripe.models.checkout_session import CheckoutSession
     from atom_stripe.models.coupon import Coupon
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.invoice import Invoice
-    from atom_stripe.models.base import StripeObject
     from atom_stripe.models.invoice_item import InvoiceItem
     from atom_stripe.models.payment_intent import PaymentIntent
     from atom_stripe.models.price import Price
@@ -472,7 +472,7 @@ def _current_period(raw: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _payment(raw: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the payment of an invoice that its former ``payment_intent`` was: the default one unless canceled, else one that paid."""
+    """Return the payment that the ``payment_intent`` of an invoice was: the default one unless canceled, else one that paid."""
     entries = [entry for entry in _dig(raw, "payments.data", list) or () if type(entry) is dict]
     ranked = sorted(
         entries,

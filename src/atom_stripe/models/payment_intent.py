@@ -7,7 +7,6 @@ from atom_stripe.models.base import StripeModel, StripePart
 from atom_stripe.models.moved import PaymentIntentReaders
 
 if TYPE_CHECKING:
-    pass
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
@@ -43,7 +42,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
         tax: Tax | None
         tip: Tip | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"error": Error, "shipping": Shipping, "tax": Tax, "tip": Tip}
+        _shapes: ClassVar[Mapping[str, Any]] = {"error": Error, "shipping": Shipping, "tax": Tax, "tip": Tip}
 
     class AutomaticPaymentMethods(StripePart):
         allow_redirects: Literal["always", "never"] | str | None
@@ -56,11 +55,11 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
 
             tax: Tax | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"tax": Tax}
+            _shapes: ClassVar[Mapping[str, Any]] = {"tax": Tax}
 
         inputs: Inputs | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"inputs": Inputs}
+        _shapes: ClassVar[Mapping[str, Any]] = {"inputs": Inputs}
 
     class LastPaymentError(StripePart):
         advice_code: str | None
@@ -113,7 +112,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             mobile_auth_url: str
             qr_code: QrCode
 
-            _shapes: ClassVar[Mapping[str, type]] = {"qr_code": QrCode}
+            _shapes: ClassVar[Mapping[str, Any]] = {"qr_code": QrCode}
 
         class DisplayBankTransferInstructions(StripePart):
             class FinancialAddress(StripePart):
@@ -142,7 +141,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     bank_name: str
                     routing_number: str
 
-                    _shapes: ClassVar[Mapping[str, type]] = {
+                    _shapes: ClassVar[Mapping[str, Any]] = {
                         "account_holder_address": AccountHolderAddress,
                         "bank_address": BankAddress,
                     }
@@ -171,7 +170,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     country: str
                     iban: str
 
-                    _shapes: ClassVar[Mapping[str, type]] = {
+                    _shapes: ClassVar[Mapping[str, Any]] = {
                         "account_holder_address": AccountHolderAddress,
                         "bank_address": BankAddress,
                     }
@@ -199,7 +198,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     bank_address: BankAddress
                     sort_code: str
 
-                    _shapes: ClassVar[Mapping[str, type]] = {
+                    _shapes: ClassVar[Mapping[str, Any]] = {
                         "account_holder_address": AccountHolderAddress,
                         "bank_address": BankAddress,
                     }
@@ -228,7 +227,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     bank_name: str
                     clabe: str
 
-                    _shapes: ClassVar[Mapping[str, type]] = {
+                    _shapes: ClassVar[Mapping[str, Any]] = {
                         "account_holder_address": AccountHolderAddress,
                         "bank_address": BankAddress,
                     }
@@ -258,7 +257,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     bank_name: str
                     swift_code: str
 
-                    _shapes: ClassVar[Mapping[str, type]] = {
+                    _shapes: ClassVar[Mapping[str, Any]] = {
                         "account_holder_address": AccountHolderAddress,
                         "bank_address": BankAddress,
                     }
@@ -290,7 +289,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     branch_code: str | None
                     branch_name: str | None
 
-                    _shapes: ClassVar[Mapping[str, type]] = {
+                    _shapes: ClassVar[Mapping[str, Any]] = {
                         "account_holder_address": AccountHolderAddress,
                         "bank_address": BankAddress,
                     }
@@ -306,7 +305,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                 type: Literal["aba", "iban", "sort_code", "spei", "swift", "zengin"] | str
                 zengin: Zengin | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {
+                _shapes: ClassVar[Mapping[str, Any]] = {
                     "aba": Aba,
                     "iban": Iban,
                     "sort_code": SortCode,
@@ -322,7 +321,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             reference: str | None
             type: Literal["eu_bank_transfer", "gb_bank_transfer", "jp_bank_transfer", "mx_bank_transfer", "us_bank_transfer"] | str
 
-            _shapes: ClassVar[Mapping[str, type]] = {"financial_addresses": FinancialAddress}
+            _shapes: ClassVar[Mapping[str, Any]] = {"financial_addresses": FinancialAddress}
 
         class KlarnaDisplayQrCode(StripePart):
             data: str
@@ -353,7 +352,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                 ministop: Ministop | None
                 seicomart: Seicomart | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {
+                _shapes: ClassVar[Mapping[str, Any]] = {
                     "familymart": Familymart,
                     "lawson": Lawson,
                     "ministop": Ministop,
@@ -364,7 +363,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             hosted_voucher_url: str | None
             stores: Stores
 
-            _shapes: ClassVar[Mapping[str, type]] = {"stores": Stores}
+            _shapes: ClassVar[Mapping[str, Any]] = {"stores": Stores}
 
         class MultibancoDisplayDetails(StripePart):
             entity: str | None
@@ -411,7 +410,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             mobile_auth_url: str
             qr_code: QrCode
 
-            _shapes: ClassVar[Mapping[str, type]] = {"qr_code": QrCode}
+            _shapes: ClassVar[Mapping[str, Any]] = {"qr_code": QrCode}
 
         class UpiHandleRedirectOrDisplayQrCode(StripePart):
             class QrCode(StripePart):
@@ -422,7 +421,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             hosted_instructions_url: str
             qr_code: QrCode
 
-            _shapes: ClassVar[Mapping[str, type]] = {"qr_code": QrCode}
+            _shapes: ClassVar[Mapping[str, Any]] = {"qr_code": QrCode}
 
         class VerifyWithMicrodeposits(StripePart):
             arrival_date: int
@@ -471,7 +470,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
         wechat_pay_redirect_to_android_app: WechatPayRedirectToAndroidApp | None
         wechat_pay_redirect_to_ios_app: WechatPayRedirectToIosApp | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "alipay_handle_redirect": AlipayHandleRedirect,
             "blik_authorize": BlikAuthorize,
             "boleto_display_details": BoletoDisplayDetails,
@@ -516,7 +515,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             target_date: str | None
             verification_method: Literal["automatic", "instant", "microdeposits"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Affirm(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -550,7 +549,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             setup_future_usage: Literal["none", "off_session", "on_session"] | str | None
             target_date: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Bancontact(StripePart):
             preferred_language: Literal["de", "en", "fr", "nl"] | str
@@ -572,13 +571,13 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                 registration_type: str | None
                 vat: str | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"registered_address": RegisteredAddress}
+                _shapes: ClassVar[Mapping[str, Any]] = {"registered_address": RegisteredAddress}
 
             capture_method: Literal["manual"] | str | None
             company_details: CompanyDetails | None
             reference: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"company_details": CompanyDetails}
+            _shapes: ClassVar[Mapping[str, Any]] = {"company_details": CompanyDetails}
 
         class Bizum(StripePart):
             pass
@@ -591,7 +590,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             mandate_options: MandateOptions | None
             setup_future_usage: Literal["none", "off_session"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Boleto(StripePart):
             expires_after_days: int
@@ -613,7 +612,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                 enabled: bool
                 plan: Plan | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"available_plans": AvailablePlan, "plan": Plan}
+                _shapes: ClassVar[Mapping[str, Any]] = {"available_plans": AvailablePlan, "plan": Plan}
 
             class MandateOptions(StripePart):
                 amount: int
@@ -642,7 +641,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             statement_descriptor_suffix_kanji: str | None
             stored_credential_usage: Literal["installment", "recurring", "unscheduled"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"installments": Installments, "mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"installments": Installments, "mandate_options": MandateOptions}
 
         class CardPresent(StripePart):
             class Routing(StripePart):
@@ -653,7 +652,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             request_incremental_authorization_support: bool | None
             routing: Routing | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"routing": Routing}
+            _shapes: ClassVar[Mapping[str, Any]] = {"routing": Routing}
 
         class Cashapp(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -675,13 +674,13 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                     | None
                 )
 
-                _shapes: ClassVar[Mapping[str, type]] = {"eu_bank_transfer": EuBankTransfer}
+                _shapes: ClassVar[Mapping[str, Any]] = {"eu_bank_transfer": EuBankTransfer}
 
             bank_transfer: BankTransfer | None
             funding_type: Literal["bank_transfer"] | str | None
             setup_future_usage: Literal["none"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"bank_transfer": BankTransfer}
+            _shapes: ClassVar[Mapping[str, Any]] = {"bank_transfer": BankTransfer}
 
         class Eps(StripePart):
             setup_future_usage: Literal["none"] | str | None
@@ -800,7 +799,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             mandate_options: MandateOptions | None
             setup_future_usage: Literal["none", "off_session"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Pix(StripePart):
             class MandateOptions(StripePart):
@@ -819,7 +818,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             mandate_options: MandateOptions | None
             setup_future_usage: Literal["none", "off_session"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Promptpay(StripePart):
             setup_future_usage: Literal["none"] | str | None
@@ -847,7 +846,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             setup_future_usage: Literal["none", "off_session", "on_session"] | str | None
             target_date: str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Sequra(StripePart):
             capture_method: Literal["manual"] | str | None
@@ -881,7 +880,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
                 prefetch: list[Literal["balances", "ownership", "transactions"] | str] | None
                 return_url: str | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"filters": Filters}
+                _shapes: ClassVar[Mapping[str, Any]] = {"filters": Filters}
 
             class MandateOptions(StripePart):
                 collection_method: Literal["paper"] | str | None
@@ -893,7 +892,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
             transaction_purpose: Literal["goods", "other", "services", "unspecified"] | str | None
             verification_method: Literal["automatic", "instant", "microdeposits"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {
+            _shapes: ClassVar[Mapping[str, Any]] = {
                 "financial_connections": FinancialConnections,
                 "mandate_options": MandateOptions,
             }
@@ -965,7 +964,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
         wechat_pay: WechatPay | None
         zip: Zip | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "acss_debit": AcssDebit,
             "affirm": Affirm,
             "afterpay_clearpay": AfterpayClearpay,
@@ -1038,12 +1037,12 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
 
             customer_notification: CustomerNotification | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"customer_notification": CustomerNotification}
+            _shapes: ClassVar[Mapping[str, Any]] = {"customer_notification": CustomerNotification}
 
         card: Card | None
         type: Literal["card"] | str
 
-        _shapes: ClassVar[Mapping[str, type]] = {"card": Card}
+        _shapes: ClassVar[Mapping[str, Any]] = {"card": Card}
 
     class Shipping(StripePart):
         class Address(StripePart):
@@ -1060,14 +1059,14 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
         phone: str | None
         tracking_number: str | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"address": Address}
+        _shapes: ClassVar[Mapping[str, Any]] = {"address": Address}
 
     class TransferData(StripePart):
         class PaymentData(StripePart):
             description: str | None
             metadata: dict[str, str] | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"metadata": dict}
+            _shapes: ClassVar[Mapping[str, Any]] = {"metadata": dict}
 
         amount: int | None
         description: str | None
@@ -1075,7 +1074,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
         metadata: dict[str, str] | None
         payment_data: PaymentData | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"metadata": dict, "payment_data": PaymentData}
+        _shapes: ClassVar[Mapping[str, Any]] = {"metadata": dict, "payment_data": PaymentData}
 
     allowed_payment_method_types: list[str] | None
     amount: int
@@ -1148,7 +1147,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
     transfer_data: TransferData | None
     transfer_group: str | None
 
-    _shapes: ClassVar[Mapping[str, type]] = {
+    _shapes: ClassVar[Mapping[str, Any]] = {
         "amount_details": AmountDetails,
         "automatic_payment_methods": AutomaticPaymentMethods,
         "hooks": Hooks,

@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from atom_stripe.models.base import StripeModel, StripePart
 
 if TYPE_CHECKING:
-    pass
     from collections.abc import Mapping
 
     from atom_stripe.models.product import Product
@@ -29,7 +28,7 @@ class Price(StripeModel):
             unit_amount_decimal: Decimal | None
             up_to: int | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"flat_amount_decimal": Decimal, "unit_amount_decimal": Decimal}
+            _shapes: ClassVar[Mapping[str, Any]] = {"flat_amount_decimal": Decimal, "unit_amount_decimal": Decimal}
 
         custom_unit_amount: CustomUnitAmount | None
         tax_behavior: Literal["exclusive", "inclusive", "unspecified"] | str | None
@@ -37,7 +36,7 @@ class Price(StripeModel):
         unit_amount: int | None
         unit_amount_decimal: Decimal | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "custom_unit_amount": CustomUnitAmount,
             "tiers": Tier,
             "unit_amount_decimal": Decimal,
@@ -62,7 +61,7 @@ class Price(StripeModel):
         unit_amount_decimal: Decimal | None
         up_to: int | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {"flat_amount_decimal": Decimal, "unit_amount_decimal": Decimal}
+        _shapes: ClassVar[Mapping[str, Any]] = {"flat_amount_decimal": Decimal, "unit_amount_decimal": Decimal}
 
     class TransformQuantity(StripePart):
         divide_by: int
@@ -91,7 +90,7 @@ class Price(StripeModel):
     unit_amount: int | None
     unit_amount_decimal: Decimal | None
 
-    _shapes: ClassVar[Mapping[str, type]] = {
+    _shapes: ClassVar[Mapping[str, Any]] = {
         "currency_options": dict[str, CurrencyOptions],
         "custom_unit_amount": CustomUnitAmount,
         "metadata": dict,

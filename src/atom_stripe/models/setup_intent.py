@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from atom_stripe.models.base import StripeModel, StripePart
 
 if TYPE_CHECKING:
-    pass
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
@@ -58,7 +57,7 @@ class SetupIntent(StripeModel):
             mobile_auth_url: str
             qr_code: QrCode
 
-            _shapes: ClassVar[Mapping[str, type]] = {"qr_code": QrCode}
+            _shapes: ClassVar[Mapping[str, Any]] = {"qr_code": QrCode}
 
         class PixDisplayQrCode(StripePart):
             data: str
@@ -80,7 +79,7 @@ class SetupIntent(StripeModel):
             hosted_instructions_url: str
             qr_code: QrCode
 
-            _shapes: ClassVar[Mapping[str, type]] = {"qr_code": QrCode}
+            _shapes: ClassVar[Mapping[str, Any]] = {"qr_code": QrCode}
 
         class VerifyWithMicrodeposits(StripePart):
             arrival_date: int
@@ -96,7 +95,7 @@ class SetupIntent(StripeModel):
         use_stripe_sdk: dict[str, Any] | None
         verify_with_microdeposits: VerifyWithMicrodeposits | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "blik_authorize": BlikAuthorize,
             "cashapp_handle_redirect_or_display_qr_code": CashappHandleRedirectOrDisplayQrCode,
             "pix_display_qr_code": PixDisplayQrCode,
@@ -123,7 +122,7 @@ class SetupIntent(StripeModel):
             mandate_options: MandateOptions | None
             verification_method: Literal["automatic", "instant", "microdeposits"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class AmazonPay(StripePart):
             pass
@@ -134,7 +133,7 @@ class SetupIntent(StripeModel):
 
             mandate_options: MandateOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Bizum(StripePart):
             pass
@@ -146,7 +145,7 @@ class SetupIntent(StripeModel):
 
             mandate_options: MandateOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Card(StripePart):
             class MandateOptions(StripePart):
@@ -166,7 +165,7 @@ class SetupIntent(StripeModel):
             request_three_d_secure: Literal["any", "automatic", "challenge"] | str | None
             setup_credential_usage: Literal["installment", "recurring", "unscheduled"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class CardPresent(StripePart):
             pass
@@ -211,7 +210,7 @@ class SetupIntent(StripeModel):
 
             mandate_options: MandateOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Pix(StripePart):
             class MandateOptions(StripePart):
@@ -226,7 +225,7 @@ class SetupIntent(StripeModel):
 
             mandate_options: MandateOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class SepaDebit(StripePart):
             class MandateOptions(StripePart):
@@ -234,7 +233,7 @@ class SetupIntent(StripeModel):
 
             mandate_options: MandateOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class Upi(StripePart):
             class MandateOptions(StripePart):
@@ -245,7 +244,7 @@ class SetupIntent(StripeModel):
 
             mandate_options: MandateOptions | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {"mandate_options": MandateOptions}
+            _shapes: ClassVar[Mapping[str, Any]] = {"mandate_options": MandateOptions}
 
         class UsBankAccount(StripePart):
             class FinancialConnections(StripePart):
@@ -257,7 +256,7 @@ class SetupIntent(StripeModel):
                 prefetch: list[Literal["balances", "ownership", "transactions"] | str] | None
                 return_url: str | None
 
-                _shapes: ClassVar[Mapping[str, type]] = {"filters": Filters}
+                _shapes: ClassVar[Mapping[str, Any]] = {"filters": Filters}
 
             class MandateOptions(StripePart):
                 collection_method: Literal["paper"] | str | None
@@ -266,7 +265,7 @@ class SetupIntent(StripeModel):
             mandate_options: MandateOptions | None
             verification_method: Literal["automatic", "instant", "microdeposits"] | str | None
 
-            _shapes: ClassVar[Mapping[str, type]] = {
+            _shapes: ClassVar[Mapping[str, Any]] = {
                 "financial_connections": FinancialConnections,
                 "mandate_options": MandateOptions,
             }
@@ -287,7 +286,7 @@ class SetupIntent(StripeModel):
         upi: Upi | None
         us_bank_account: UsBankAccount | None
 
-        _shapes: ClassVar[Mapping[str, type]] = {
+        _shapes: ClassVar[Mapping[str, Any]] = {
             "acss_debit": AcssDebit,
             "amazon_pay": AmazonPay,
             "bacs_debit": BacsDebit,
@@ -337,7 +336,7 @@ class SetupIntent(StripeModel):
     )
     usage: str
 
-    _shapes: ClassVar[Mapping[str, type]] = {
+    _shapes: ClassVar[Mapping[str, Any]] = {
         "automatic_payment_methods": AutomaticPaymentMethods,
         "last_setup_error": LastSetupError,
         "managed_payments": ManagedPayments,
