@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, TypedDict, TypeGuard
 
 from pydantic import SecretStr
 
@@ -19,6 +20,14 @@ API_VERSION = "2026-10-28.endive"
 
 _KEY = re.compile(r"(sk|rk|ek|uk)_[A-Za-z0-9_]{8,500}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,500}")
+
+
+def _number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +48,8 @@ class RetryPolicy:
     NONE: ClassVar[RetryPolicy]
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.initial_delay < 0 or self.max_delay < 0 or self.deadline <= 0:
+        delays = _number(self.initial_delay) and _number(self.max_delay) and min(self.initial_delay, self.max_delay) >= 0
+        if not (_whole(self.attempts) and self.attempts >= 1 and delays and _number(self.deadline) and self.deadline > 0):
             msg = "a RetryPolicy needs at least one attempt, no negative delay and a deadline above 0"
             raise ConfigurationError(msg)
 
@@ -72,7 +82,8 @@ class RateLimits:
     NONE: ClassVar[RateLimits]
 
     def __post_init__(self) -> None:
-        if min(self.endpoint, self.search, self.files, self.account or 1) <= 0 or self.max_wait < 0:
+        rates = [self.endpoint, self.search, self.files, *([] if self.account is None else [self.account])]
+        if not all(_number(rate) and rate > 0 for rate in rates) or not (_number(self.max_wait) and self.max_wait >= 0):
             msg = "rate limits are numbers above 0; RateLimits.NONE turns them off"
             raise ConfigurationError(msg)
 
@@ -110,16 +121,35 @@ class StripeConfig:
     meter_events_base: str = "https://meter-events.stripe.com"
 
     def __post_init__(self) -> None:
+        # Also when they were passed as plain strings, which a repr would show.
+        object.__setattr__(self, "api_key", _secret("api_key", self.api_key))
+        object.__setattr__(self, "webhook_secrets", _secrets(self.webhook_secrets))
         check_api_key(self.api_key.get_secret_value())
-        for name in ("stripe_account", "stripe_context", "stripe_version"):
+        check_header("stripe_version", self.stripe_version)
+        for name in ("stripe_account", "stripe_context"):
             value = getattr(self, name)
             if value is not None:
                 check_header(name, value)
         for name in ("api_base", "connect_base", "files_base", "meter_events_base"):
             _check_base(name, getattr(self, name))
-        if min(self.timeout, self.connect_timeout, self.max_connections, self.max_response_bytes) <= 0:
-            msg = "timeout, connect_timeout, max_connections and max_response_bytes must be above 0"
+        for name in ("timeout", "connect_timeout", "max_connections", "max_response_bytes"):
+            value = getattr(self, name)
+            if not (_number(value) and value > 0):
+                msg = f"{name} must be a number above 0"
+                raise ConfigurationError(msg)
+        if self.transport not in ("auto", "httpx", "fast"):
+            msg = "transport is one of 'auto', 'httpx' and 'fast'"
             raise ConfigurationError(msg)
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a StripeConfig holds secrets, so it is not pickled: make it in the process that needs it, with from_env()"
+        raise TypeError(msg)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None, **settings: Any) -> Self:
@@ -188,6 +218,23 @@ def secret(value: str | SecretStr) -> SecretStr:
     return value if isinstance(value, SecretStr) else SecretStr(value)
 
 
+def _secret(name: str, value: object) -> SecretStr:
+    if not isinstance(value, (str, SecretStr)):
+        what = "the API key" if name == "api_key" else "one of webhook_secrets"
+        msg = f"{what} is a {type(value).__name__}, not a string"
+        raise ConfigurationError(msg)
+    return secret(value)
+
+
+def _secrets(values: object) -> tuple[SecretStr, ...]:
+    if isinstance(values, (str, SecretStr)):
+        values = (values,)
+    if not isinstance(values, (list, tuple)):
+        msg = f"webhook_secrets are texts (whsec_…), not {type(values).__name__}"
+        raise ConfigurationError(msg)
+    return tuple(_secret("webhook_secrets", value) for value in values)
+
+
 def is_live(api_key: str) -> bool:
     """Return whether *api_key* is one for live mode. A key that does not say so counts as live."""
     return "_test_" not in api_key
@@ -219,7 +266,7 @@ def check_header(name: str, value: object) -> str:
 
 
 def _check_base(name: str, value: object) -> None:
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+", value):
+    if not isinstance(value, str) or not re.fullmatch(r"https?://([A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", value):
         msg = f"{name} must look like https://api.stripe.com: no path, no slash at the end, no user name"
         raise ConfigurationError(msg)
     # A key over plain HTTP can be read by everybody on the way.

@@ -21,7 +21,8 @@ class AtomStripeError(Exception):
 def _restore(cls: type[AtomStripeError], args: tuple[Any, ...], attributes: dict[str, Any]) -> AtomStripeError:
     error = cls.__new__(cls, *args)
     error.args = args
-    error.__dict__.update(attributes)
+    for name, value in attributes.items():
+        setattr(error, name, value)
     return error
 
 
@@ -35,6 +36,10 @@ class MissingExtraError(AtomStripeError, ModuleNotFoundError):
     def __init__(self, message: str, *, name: str | None = None) -> None:
         super().__init__(message)
         self.name = name
+
+    # ImportError keeps these two outside of __dict__.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, {**self.__dict__, "name": self.name, "msg": self.msg})
 
 
 class ClientClosedError(AtomStripeError, RuntimeError):

@@ -7,13 +7,16 @@ bytes. The verifier is pure: it stores nothing and asks nobody, so one class ser
 
 from __future__ import annotations
 
+import math
+import re
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from atom_stripe._wire.decoding import json_object
 from atom_stripe._wire.paths import check_path
 from atom_stripe._wire.signature import matches, parse
-from atom_stripe.config import StripeConfig, secret
 from atom_stripe.errors import ConfigurationError, EncodingError, InvalidSignatureError, MalformedEventError, StaleTimestampError
 from atom_stripe.models.event import Event, EventNotification
 
@@ -22,9 +25,12 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from atom_stripe.config import StripeConfig
+
 # Stripe's largest events are some hundred kilobytes.
 _LARGEST_BODY = 4 * 1024 * 1024
 _MOST_SECRETS = 32
+_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]{8,500}")
 
 
 class WebhookVerifier:
@@ -55,8 +61,11 @@ class WebhookVerifier:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._secrets = _checked(secrets)
-        if not tolerance > 0 or not future_tolerance >= 0 or max_body_bytes <= 0:
-            msg = "tolerance and max_body_bytes must be above 0: a signature that never ages can be replayed for ever"
+        if not (_finite(tolerance) and tolerance > 0 and _finite(future_tolerance) and future_tolerance >= 0):
+            msg = "tolerance (above 0) and future_tolerance (0 or more) are seconds: a signature that never ages can be replayed for ever"
+            raise ConfigurationError(msg)
+        if not isinstance(max_body_bytes, int) or isinstance(max_body_bytes, bool) or max_body_bytes <= 0:
+            msg = "max_body_bytes must be a whole number above 0"
             raise ConfigurationError(msg)
         self._tolerance = tolerance
         self._future_tolerance = future_tolerance
@@ -102,7 +111,8 @@ class WebhookVerifier:
             msg = "no v1 signature fits: is this the endpoint's own secret, and is the body passed on exactly as it came?"
             raise InvalidSignatureError(msg)
         age = self._clock() - parsed.timestamp
-        if age > self._tolerance or age < -self._future_tolerance:
+        # Written so that a broken clock (NaN) lets nothing in.
+        if not -self._future_tolerance <= age <= self._tolerance:
             when = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s in the future"
             msg = f"the body was signed {when}: a replayed delivery, or this machine's clock is wrong"
             raise StaleTimestampError(msg, age=age)
@@ -111,31 +121,52 @@ class WebhookVerifier:
     def __repr__(self) -> str:
         return f"WebhookVerifier({len(self._secrets)} secrets)"
 
+    def __reduce__(self) -> NoReturn:
+        msg = "a WebhookVerifier holds secrets, so it is not pickled: make it in the process that needs it"
+        raise TypeError(msg)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
 
 def _checked(secrets: str | SecretStr | Iterable[str | SecretStr]) -> tuple[bytes, ...]:
-    given = [secrets] if isinstance(secrets, str) or hasattr(secrets, "get_secret_value") else list(secrets)  # type: ignore[arg-type]
-    if not 0 < len(given) <= _MOST_SECRETS:
+    from pydantic import SecretStr
+
+    if secrets is None or isinstance(secrets, (str, SecretStr)) or not hasattr(secrets, "__iter__"):
+        given: list[Any] = [] if secrets is None else [secrets]
+    else:
+        given = list(islice(secrets, _MOST_SECRETS + 1))
+    if len(given) > _MOST_SECRETS:
+        msg = f"a WebhookVerifier takes at most {_MOST_SECRETS} signing secrets"
+        raise ConfigurationError(msg)
+    if not given:
         msg = "a WebhookVerifier needs your endpoint's signing secret (whsec_…): pass it, or set STRIPE_WEBHOOK_SECRET"
         raise ConfigurationError(msg)
-    values = [secret(value).get_secret_value() for value in given]  # type: ignore[arg-type]
+    values = [value.get_secret_value() if isinstance(value, SecretStr) else value for value in given]
     for value in values:
-        if not value.startswith("whsec_") or value != value.strip() or not value.isascii() or len(value) < len("whsec_") + 8:
+        if not isinstance(value, str) or not _SECRET.fullmatch(value):
             msg = "a signing secret looks like whsec_…, with nothing around it; this is something else"
             raise ConfigurationError(msg)
     # Kept as bytes: SecretStr would be opened at every delivery. The repr shows a number only.
     return tuple(value.encode() for value in values)
 
 
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _as_bytes(body: object) -> bytes:
     if isinstance(body, bytes):
         return body
-    if isinstance(body, (bytearray, memoryview)):
-        return bytes(body)
-    if isinstance(body, str):
-        try:
+    # ValueError: half of a surrogate pair, or a memoryview that was released.
+    with suppress(ValueError):
+        if isinstance(body, (bytearray, memoryview)):
+            return bytes(body)
+        if isinstance(body, str):
             return body.encode()
-        except UnicodeEncodeError:
-            pass
     msg = "the body must be the bytes of the request, as they came"
     raise MalformedEventError(msg)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from atom_stripe._wire.messages import Reply
 
 _SUCCESS = range(200, 300)
+_REFUSALS = frozenset(range(400, 500)) - {424, 429}
 _SERVER_ERROR = 500
 _DEPENDENCY_FAILED = 424
 # Longer than any message of Stripe's; what a proxy sends in its place need not fill a log.
@@ -60,8 +61,8 @@ def error_of(reply: Reply, *, reads: bool) -> errors.APIError:
     """Return the error that an unsuccessful *reply* stands for, however it is shaped."""
     raw = json_object(reply.body) or {}
     payload = raw.get("error")
-    if isinstance(payload, str):
-        # OAuth's shape: {"error": "invalid_grant", "error_description": "…"}.
+    if isinstance(payload, str) and reply.status in _REFUSALS:
+        # OAuth's shape: {"error": "invalid_grant", "error_description": "…"}. With other statuses it is a gateway that speaks.
         description = _text(raw, "error_description") or "Stripe's OAuth endpoint refused the request"
         return _build(errors.OAuthError, reply, {"code": payload, "message": description}, reads=reads)
     error = payload if isinstance(payload, dict) else {}
@@ -102,7 +103,7 @@ def _build(kind: type[errors.APIError], reply: Reply, error: dict[str, Any], *, 
         doc_url=_text(error, "doc_url"),
         advice_code=_text(error, "advice_code"),
         request_id=_header(reply, "request-id"),
-        retryable=retryable(reply),
+        retryable=retryable(reply) and (kind is not errors.IdempotencyError or "stripe-should-retry" in reply.headers),
         outcome_unknown=not reads and (reply.status >= _SERVER_ERROR or reply.status == _DEPENDENCY_FAILED),
         idempotent_replayed=reply.headers.get("idempotent-replayed") == "true",
         payload=error,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -24,6 +24,8 @@ _DEEPEST = 32
 # Beyond any amount of money; Decimal("1e999999") would otherwise be a megabyte of zeros.
 _MOST_DIGITS = 64
 _LARGEST = 10**_MOST_DIGITS
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 
 
 def form(params: Mapping[str, Any]) -> str:
@@ -32,22 +34,23 @@ def form(params: Mapping[str, Any]) -> str:
         # Brackets stay as they are: Stripe reads both forms, and people read this one in logs.
         return "&".join([f"{quote_plus(key, safe='[]')}={quote_plus(value)}" for key, value in pairs(params)])
     except UnicodeEncodeError:
-        raise EncodingError(_UNENCODABLE) from None
+        raise EncodingError(UNENCODABLE) from None
 
 
-_UNENCODABLE = "a parameter holds half of a surrogate pair, which is no text"
+UNENCODABLE = "a parameter holds half of a surrogate pair, which is no text"
 
 
 def pairs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Return the form fields of *params*, not yet quoted."""
     for key, value in params.items():
+        name = key if type(key) is str else name_of(key)
         kind = type(value)
         if kind is str:
-            yield str(key), value
+            yield name, value
         elif kind is int and -_LARGEST < value < _LARGEST:
-            yield str(key), str(value)
+            yield name, str(value)
         elif value is not None:
-            yield from _fields(_name(key), value, _DEEPEST)
+            yield from _fields(name, value, _DEEPEST)
 
 
 def _fields(key: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
@@ -70,7 +73,7 @@ def _entries(key: str, value: Any) -> list[tuple[str, Any]]:
         entries = [(str(index), entry) for index, entry in kept]
         what, clear = "list", "send '' to clear it"
     else:
-        entries = [(_name(name), entry) for name, entry in value.items() if entry is not None]
+        entries = [(name_of(name), entry) for name, entry in value.items() if entry is not None]
         what, clear = "dict", "send '' to clear it"
     if not entries:
         msg = f"{key} is an empty {what}, which a form cannot carry: leave it out, or {clear}"
@@ -85,17 +88,19 @@ def _given(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def _name(key: object) -> str:
+def name_of(key: object) -> str:
+    """Return the name of a parameter as a plain string: a member of an enum is printed under another name."""
     if not isinstance(key, str):
         msg = f"parameter names are strings, not {type(key).__name__}"
         raise EncodingError(msg)
-    return key
+    return str.__str__(key)
 
 
 def scalar(key: str, value: Any) -> str:
     """Return one *value* as the text that Stripe reads, or raise ``EncodingError`` naming *key*."""
     if isinstance(value, str):
-        return str(value)
+        # The text itself, whatever a subclass prints.
+        return str.__str__(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, Decimal, float)):
@@ -106,14 +111,19 @@ def scalar(key: str, value: Any) -> str:
 
 
 def _number(key: str, value: float | Decimal) -> str:
-    number = Decimal(repr(value)) if isinstance(value, float) else value
-    # adjusted() and not the value itself: NaN cannot be compared, and 1e-999999 would be written out in full.
-    small = number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS if isinstance(number, Decimal) else -_LARGEST < number < _LARGEST
-    if not small:
+    # The float's own repr: numpy's floats print themselves as calls.
+    number = Decimal(float.__repr__(value)) if isinstance(value, float) else value
+    if not (_short(number) if isinstance(number, Decimal) else -_LARGEST < number < _LARGEST):
         msg = f"{key} is not a number of at most {_MOST_DIGITS} digits"
         raise EncodingError(msg, param=key)
     # Never 1E+3: Stripe reads plain decimals only.
-    return f"{number:f}" if isinstance(number, Decimal) else str(number)
+    return f"{number:f}" if isinstance(number, Decimal) else int.__repr__(number)
+
+
+def _short(number: Decimal) -> bool:
+    # NaN cannot be compared, and 1e-999999 would be written out in full: the value itself is not touched.
+    _, digits, exponent = number.as_tuple()
+    return isinstance(exponent, int) and len(digits) <= _MOST_DIGITS and abs(number.adjusted()) < _MOST_DIGITS
 
 
 def timestamp(key: str, value: datetime) -> int:
@@ -121,7 +131,8 @@ def timestamp(key: str, value: datetime) -> int:
     if value.utcoffset() is None:
         msg = f"{key} is a time without a zone: give it one, such as datetime.now(UTC)"
         raise EncodingError(msg, param=key)
-    return int(value.timestamp())
+    # Whole numbers throughout: a float would round the last microseconds of a second up.
+    return (value - _EPOCH) // _SECOND
 
 
 def _unreadable(key: str, value: object) -> EncodingError:
@@ -140,9 +151,9 @@ def json_body(params: Mapping[str, Any], encodings: Mapping[str, Any] | None = N
     ``None`` is sent as ``null``, which clears a field in v2. *encodings* names the fields that Stripe wants as strings.
     """
     try:
-        return json.dumps(_plain("", params, encodings or {}, _DEEPEST), separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(_plain("", params, encodings or {}, _DEEPEST + 1), separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise EncodingError(_UNENCODABLE) from None
+        raise EncodingError(UNENCODABLE) from None
 
 
 def _plain(key: str, value: Any, encoding: Any, depth: int) -> Any:
@@ -156,7 +167,7 @@ def _plain(key: str, value: Any, encoding: Any, depth: int) -> Any:
         nested = encoding if isinstance(encoding, dict) else {}
         return {
             name: _plain(f"{key}[{name}]" if key else name, entry, nested.get(name), depth - 1)
-            for name, entry in ((_name(name), entry) for name, entry in value.items())
+            for name, entry in ((name_of(name), entry) for name, entry in value.items())
         }
     if value is None or isinstance(value, (bool, str)):
         return value

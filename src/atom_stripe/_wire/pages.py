@@ -28,7 +28,7 @@ def next_page(operation: Operation, path: str, params: Mapping[str, Any], page: 
         # The query of the URL says it all, but what a search looks for is in its body.
         return url, {name: value for name, value in params.items() if name != "limit"} if operation.searches else {}
     data = getattr(page, "data", None)
-    if not getattr(page, "has_more", None) or not data:
+    if not getattr(page, "has_more", None) or not isinstance(data, list) or not data:
         return None
     if operation.searches:
         token = getattr(page, "next_page", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from atom_stripe.errors import EncodingError
 
@@ -34,7 +34,11 @@ def segment(name: str, value: object) -> str:
     if text in {".", ".."}:
         msg = f"{name} is not an id"
         raise EncodingError(msg, param=name)
-    return quote(text, safe="")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        msg = f"{name} holds half of a surrogate pair, which is no text"
+        raise EncodingError(msg, param=name) from None
 
 
 def check_path(path: object) -> str:
@@ -46,15 +50,7 @@ def check_path(path: object) -> str:
     if not isinstance(path, str) or not path.startswith("/") or path.startswith("//") or len(path) > _LONGEST:
         msg = "the path must be a string that begins with a single '/'"
         raise EncodingError(msg)
-    if "\\" in path or any(character <= " " or character == "\x7f" for character in path):
-        msg = "the path may not contain spaces, control characters or backslashes"
-        raise EncodingError(msg)
-    try:
-        parts = urlsplit(path)
-    except ValueError:
-        msg = "the path cannot be read as one"
-        raise EncodingError(msg) from None
-    if parts.scheme or parts.netloc or parts.fragment:
-        msg = "the path may not contain a scheme, a host or a fragment"
+    if any(character <= " " or character in "\\#\x7f" or "\ud800" <= character <= "\udfff" for character in path):
+        msg = "the path may not contain spaces, control characters, backslashes or a fragment"
         raise EncodingError(msg)
     return path

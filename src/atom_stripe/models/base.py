@@ -89,7 +89,8 @@ class View:
         return type(self) is type(other) and self._raw == cast("View", other)._raw
 
     def __hash__(self) -> int:
-        return hash((type(self), self._raw.get("id")))
+        identity = self._raw.get("id")
+        return hash((type(self), identity if isinstance(identity, str) else None))
 
     def __repr__(self) -> str:
         # Only the id: any other field may be personal data or a secret, and reprs end up in logs.
@@ -248,11 +249,12 @@ class ListObject(StripeModel, Generic[T]):
         if self._raw.get("has_more"):
             msg = f"only {len(self)} entries of this list came with the object; list {self.url} to read all of them"
             raise ValueError(msg)
-        return iter(self.data)
+        return iter(self.data if len(self) else ())
 
     def __len__(self) -> int:
         """Return how many entries are here."""
-        return len(self._raw.get("data") or ())
+        data = self._raw.get("data")
+        return len(data) if type(data) is list else 0
 
 
 def read(value: Any, shape: type | None = None) -> Any:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from atom_stripe.models.base import ListObject, read
+from atom_stripe.models.base import ListObject, View, read
 
 if TYPE_CHECKING:
     from atom_stripe.models.base import StripeObject
@@ -446,7 +446,7 @@ def _find(raw: object, *paths: str) -> Any:
 
 
 def _id(value: Any) -> str | None:
-    identity = value if isinstance(value, str) else value["id"] if value and "id" in value else None
+    identity = value if isinstance(value, str) else value["id"] if isinstance(value, View) and "id" in value else None
     return identity if isinstance(identity, str) else None
 
 
