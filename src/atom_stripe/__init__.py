@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atom_stripe._engine.pages import AsyncPage, AsyncPages, Page
-    from atom_stripe._version import VERSION as __version__
     from atom_stripe.client import AsyncStripeClient, StripeClient
     from atom_stripe.config import API_VERSION, RateLimits, RequestOptions, RetryPolicy, StripeConfig
     from atom_stripe.errors import AtomStripeError
     from atom_stripe.models import Event, EventNotification, StripeObject
     from atom_stripe.money import Money
     from atom_stripe.webhooks import WebhookVerifier
+
+    __version__: str
 
 _HOMES = {
     "API_VERSION": "config",
@@ -38,7 +39,7 @@ _HOMES = {
     "WebhookVerifier": "webhooks",
 }
 
-__all__ = [  # noqa: PLE0604: the names of _HOMES, written out for type checkers
+__all__ = [
     "API_VERSION",
     "AsyncPage",
     "AsyncPages",

@@ -58,9 +58,11 @@ class StripeClient(Services):
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """Return a client with other settings, such as a connected account. It shares this one's connections; making it is cheap."""
-        return type(self).__new__(type(self))._begin(self._access.with_options(options))
+        return type(self).__new__(type(self))._begin(self._access.with_options(options))  # noqa: SLF001 - an instance of this very class
 
-    def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, /, **options: Unpack[RequestOptions]) -> StripeObject:
+    def request(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, /, **options: Unpack[RequestOptions]
+    ) -> StripeObject:
         """
         Send a request that has no method here, such as a preview of Stripe's: ``stripe.request("GET", "/v1/new_things", {"limit": 3})``.
 
@@ -117,7 +119,11 @@ class AsyncStripeClient(AsyncServices):
     """
 
     def __init__(
-        self, api_key: str | SecretStr | None = None, *, config: StripeConfig | None = None, http_client: httpx.AsyncClient | None = None
+        self,
+        api_key: str | SecretStr | None = None,
+        *,
+        config: StripeConfig | None = None,
+        http_client: httpx.AsyncClient | None = None,
     ) -> None:
         self._begin(access.native_access(access.resolve(api_key, config), http_client))
 
@@ -133,9 +139,11 @@ class AsyncStripeClient(AsyncServices):
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """Return a client with other settings, such as a connected account. It shares this one's connections; making it is cheap."""
-        return type(self).__new__(type(self))._begin(self._access.with_options(options))
+        return type(self).__new__(type(self))._begin(self._access.with_options(options))  # noqa: SLF001 - an instance of this very class
 
-    async def request(self, method: str, path: str, params: Mapping[str, Any] | None = None, /, **options: Unpack[RequestOptions]) -> StripeObject:
+    async def request(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, /, **options: Unpack[RequestOptions]
+    ) -> StripeObject:
         """
         Send a request that has no method here, such as a preview of Stripe's: ``stripe.request("GET", "/v1/new_things", {"limit": 3})``.
 

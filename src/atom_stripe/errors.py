@@ -95,7 +95,13 @@ class InvalidResponseError(TransportError):
     """Something answered with a success that is not Stripe's JSON: a proxy, a captive portal, a cut-off body."""
 
     def __init__(
-        self, message: str, *, outcome_unknown: bool = False, retryable: bool = False, status: int | None = None, request_id: str | None = None
+        self,
+        message: str,
+        *,
+        outcome_unknown: bool = False,
+        retryable: bool = False,
+        status: int | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown, retryable=retryable)
         self.status = status
@@ -127,12 +133,12 @@ class APIError(AtomStripeError):
     Source: https://docs.stripe.com/api/errors
     """
 
-    def __init__(  # noqa: PLR0913: Stripe's error has this many fields
+    def __init__(
         self,
         message: str,
         *,
         status: int,
-        type: str | None = None,  # noqa: A002: Stripe's name
+        type: str | None = None,
         code: str | None = None,
         decline_code: str | None = None,
         param: str | None = None,

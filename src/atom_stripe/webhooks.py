@@ -51,7 +51,7 @@ class WebhookVerifier:
     Source: https://docs.stripe.com/webhooks#verify-events
     """
 
-    def __init__(  # noqa: PLR0913: all but the first have defaults
+    def __init__(
         self,
         secrets: str | SecretStr | Iterable[str | SecretStr],
         *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from atom_stripe._engine import transports
 from atom_stripe._engine.calls import CallFlow
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from atom_stripe.config import RateLimits, RetryPolicy
-    from atom_stripe.models import EventNotification
+    from atom_stripe.models import EventNotification, StripeObject
 
 
 class ClientOptions(TypedDict, total=False):
@@ -72,21 +72,21 @@ class Access:
             settings.setdefault("stripe_account", None)
         return Access(self.config.with_settings(**settings), self._ports, self._limiter)
 
-    async def request(self, method: str, path: str, params: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Any:
+    async def request(self, method: str, path: str, params: Mapping[str, Any] | None, options: Mapping[str, Any]) -> StripeObject:
         """Send a request that has no method of its own."""
-        verb = method.upper() if isinstance(method, str) else method
-        if verb not in ("GET", "POST", "DELETE"):
+        verb = _VERBS.get(str(method).upper())
+        if verb is None:
             msg = "Stripe's API knows the methods GET, POST and DELETE"
             raise EncodingError(msg)
         # A brace would make an argument out of a part of the path.
         operation = Operation(verb, check_path(path).replace("{", "%7B").replace("}", "%7D"))
-        return await self.flow.object(operation, {**(params or {}), **options})
+        return cast("StripeObject", await self.flow.object(operation, {**(params or {}), **options}))
 
-    async def event(self, notification: EventNotification, options: Mapping[str, Any]) -> Any:
+    async def event(self, notification: EventNotification, options: Mapping[str, Any]) -> StripeObject:
         """Fetch the whole event that *notification* announced."""
-        return await self.flow.object(_EVENT, {**_context(notification), **options}, notification.id)
+        return cast("StripeObject", await self.flow.object(_EVENT, {**_context(notification), **options}, notification.id))
 
-    async def related_object(self, notification: EventNotification, options: Mapping[str, Any]) -> Any:
+    async def related_object(self, notification: EventNotification, options: Mapping[str, Any]) -> StripeObject:
         """Fetch the object that *notification* is about."""
         related = notification.related_object
         if related is None:
@@ -105,7 +105,7 @@ class Access:
 
     def official(self) -> stripe.StripeClient:
         """Return stripe-python's own client with the same key, account, version and hosts."""
-        import stripe  # noqa: PLC0415: half a second that most programs never need
+        import stripe
 
         config = self.config
         return stripe.StripeClient(
@@ -123,6 +123,7 @@ class Access:
         )
 
 
+_VERBS: dict[str, Literal["GET", "POST", "DELETE"]] = {"GET": "GET", "POST": "POST", "DELETE": "DELETE"}
 _EVENT = Operation("GET", "/v2/core/events/{id}")
 
 

@@ -121,21 +121,19 @@ class CallFlow:
         self._log(call, reply.status, started, reply.headers.get("request-id"))
         if reply.status in _SUCCESS:
             return reply
-        error = error_of(reply, reads=call.operation.reads)
-        if self.limiter and isinstance(error, RateLimitedError) and error.reason in _REASONS:
-            self.limiter.slow_down(lines[_REASONS[error.reason]][0], self.ports.clock())
-        raise error
+        refusal = error_of(reply, reads=call.operation.reads)
+        if self.limiter and isinstance(refusal, RateLimitedError) and refusal.reason in _REASONS:
+            self.limiter.slow_down(lines[_REASONS[refusal.reason]][0], self.ports.clock())
+        raise refusal
 
     async def _again(self, call: Call, failed: APIError | TransportError) -> Reply:
         """Go on with *call* after its first attempt failed. tenacity is loaded only here: most calls never need it."""
-        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception  # noqa: PLC0415
+        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
         policy = call.settings.policy
 
         def wait(state: RetryCallState) -> float:
-            return delay(
-                state.attempt_number, initial=policy.initial_delay, longest=policy.max_delay, jitter=self.ports.jitter()
-            )
+            return delay(state.attempt_number, initial=policy.initial_delay, longest=policy.max_delay, jitter=self.ports.jitter())
 
         def stop(state: RetryCallState) -> bool:
             return state.attempt_number >= policy.attempts or self.ports.clock() + state.upcoming_sleep >= call.deadline
@@ -165,9 +163,10 @@ class CallFlow:
                 attempts += 1
                 raise
 
-        return await AsyncRetrying(sleep=self.ports.sleep, wait=wait, stop=stop, retry=retry_if_exception(_may_retry), reraise=True)(attempt)
+        retrying = AsyncRetrying(sleep=self.ports.sleep, wait=wait, stop=stop, retry=retry_if_exception(_may_retry), reraise=True)
+        return await retrying(attempt)
 
-    def _log(self, call: Call, outcome: object, started: float, request_id: str | None = None) -> None:
+    def _log(self, call: Call, outcome: int | str, started: float, request_id: str | None = None) -> None:
         if not _LOG.isEnabledFor(logging.DEBUG):
             return
         # The path's template and not the path: ids stay out of the message, and log lines group by operation.

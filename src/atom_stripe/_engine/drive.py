@@ -27,8 +27,8 @@ def iterate(flow: AsyncGenerator[T, None]) -> Iterator[T]:
     try:
         while True:
             try:
-                yield run(cast("Coroutine[Any, Any, T]", flow.__anext__()))
+                yield run(flow.__anext__())
             except StopAsyncIteration:
                 return
     finally:
-        run(cast("Coroutine[Any, Any, None]", flow.aclose()))
+        run(flow.aclose())

@@ -14,7 +14,7 @@ from atom_stripe._wire.messages import Reply
 from atom_stripe.errors import ClientClosedError, ConnectionFailedError, InvalidResponseError, TimeoutExceededError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from atom_stripe._wire.messages import Request
     from atom_stripe.config import StripeConfig
@@ -26,13 +26,13 @@ def _built(builder: Builder, config: StripeConfig) -> Builder:
     return (
         builder.max_connections(config.max_connections)
         .connect_timeout(timedelta(seconds=config.connect_timeout))
-        .follow_redirects(False)  # noqa: FBT003: pyreqwest's signature
+        .follow_redirects(False)  # noqa: FBT003 - pyreqwest's signature
         .referer(False)  # noqa: FBT003
     )
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None]:
     """Turn pyreqwest's errors into ours. None of their text is kept: it can hold URLs."""
     try:
         yield
@@ -74,7 +74,9 @@ class BlockingFast:
     async def send(self, request: Request, timeout: float) -> Reply:
         """Send *request* and block until its answer is here."""
         with _translated():
-            call = self._client.request(request.method, request.url).headers(dict(request.headers)).timeout(timedelta(seconds=timeout))
+            call = (
+                self._client.request(request.method, request.url).headers(dict(request.headers)).timeout(timedelta(seconds=timeout))
+            )
             if request.body is not None:
                 call = call.body_bytes(request.body)
             with call.build_streamed() as response:
@@ -99,7 +101,9 @@ class NativeFast:
     async def send(self, request: Request, timeout: float) -> Reply:
         """Send *request* and wait for its answer."""
         with _translated():
-            call = self._client.request(request.method, request.url).headers(dict(request.headers)).timeout(timedelta(seconds=timeout))
+            call = (
+                self._client.request(request.method, request.url).headers(dict(request.headers)).timeout(timedelta(seconds=timeout))
+            )
             if request.body is not None:
                 call = call.body_bytes(request.body)
             async with call.build_streamed() as response:

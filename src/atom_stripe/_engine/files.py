@@ -31,4 +31,4 @@ def _read(name: str, value: Any) -> Any:
         msg = f"{name} was opened as text: open it in binary mode, open(path, 'rb')"
         raise EncodingError(msg, param=name)
     filename = getattr(value, "name", None)
-    return (os.path.basename(filename) if isinstance(filename, str) else "file"), content  # noqa: PTH119: a name, not a path to walk
+    return (os.path.basename(filename) if isinstance(filename, str) else "file"), content  # noqa: PTH119 - a name, not a path to walk

@@ -47,6 +47,6 @@ def current_loop() -> object:
     """Return what stands for the running event loop: asyncio's loop, or trio's token."""
     if in_trio():
         return sys.modules["trio"].lowlevel.current_trio_token()
-    import asyncio  # noqa: PLC0415: sync programs need not load it
+    import asyncio
 
     return asyncio.get_running_loop()

@@ -127,7 +127,7 @@ class Page(PageContent[T]):
     def next_page(self) -> Page[T] | None:
         """Fetch the page after this one; ``None`` behind the last."""
         following = self._listing.after(self._page)
-        return following and Page(following, run(following.fetch()))
+        return Page(following, run(following.fetch())) if following else None
 
 
 class AsyncPage(PageContent[T]):
@@ -143,7 +143,7 @@ class AsyncPage(PageContent[T]):
     async def next_page(self) -> AsyncPage[T] | None:
         """Fetch the page after this one; ``None`` behind the last."""
         following = self._listing.after(self._page)
-        return following and AsyncPage(following, await following.fetch())
+        return AsyncPage(following, await following.fetch()) if following else None
 
 
 class AsyncPages(Generic[T]):

@@ -49,11 +49,11 @@ class Ports:
 
 async def blocking_sleep(seconds: float, /) -> None:
     """Block the thread: async in shape only."""
-    time.sleep(seconds)  # noqa: ASYNC251: this port is for sync clients
+    time.sleep(seconds)  # noqa: ASYNC251 - this port is for sync clients
 
 
 async def native_sleep(seconds: float, /) -> None:
     """Let other tasks run meanwhile, on asyncio and on trio."""
-    import anyio  # noqa: PLC0415: only callers that must wait pay for it
+    import anyio
 
     await anyio.sleep(seconds)

@@ -92,10 +92,8 @@ class Settings:
     def lines(self, call: CallSettings, operation: Operation) -> tuple[tuple[str, float], tuple[str, float]]:
         """Return the two lines in which a call waits, its account's and its endpoint's, with their rates."""
         limits = self.config.rate_limits
-        if operation.searches:
-            rate = limits.search
-        else:
-            rate = limits.files if operation.host == "files" else limits.endpoint
+        slower = limits.files if operation.host == "files" else limits.endpoint
+        rate = limits.search if operation.searches else slower
         return (call.line, self._account_rate), (f"{call.line} {operation.method} {operation.path}", rate)
 
 

@@ -25,21 +25,31 @@ _FORKED = "atom-stripe[fast] cannot be used in a forked process whose parent use
 def blocking(config: StripeConfig, client: Any = None) -> Transport:
     """Return the transport of a sync client; *client* is an ``httpx.Client`` of the user's."""
     if client is not None:
-        return _given(config, client, "Client", "StripeClient(http_client=…) takes an httpx.Client; AsyncStripeClient takes an httpx.AsyncClient")
+        return _given(
+            config,
+            client,
+            "Client",
+            "StripeClient(http_client=…) takes an httpx.Client; AsyncStripeClient takes an httpx.AsyncClient",
+        )
     return _Lazy(lambda: _open_blocking(config))
 
 
 def native(config: StripeConfig, client: Any = None) -> Transport:
     """Return the transport of an async client; *client* is an ``httpx.AsyncClient`` of the user's."""
     if client is not None:
-        return _given(config, client, "AsyncClient", "AsyncStripeClient(http_client=…) takes an httpx.AsyncClient; StripeClient takes an httpx.Client")
+        return _given(
+            config,
+            client,
+            "AsyncClient",
+            "AsyncStripeClient(http_client=…) takes an httpx.AsyncClient; StripeClient takes an httpx.Client",
+        )
     return _Native(config)
 
 
 def _given(config: StripeConfig, client: Any, kind: str, advice: str) -> Transport:
-    import httpx  # noqa: PLC0415: loaded when the first client needs it
+    import httpx
 
-    from atom_stripe._engine.httpx_transport import BlockingHttpx, NativeHttpx  # noqa: PLC0415
+    from atom_stripe._engine.httpx_transport import BlockingHttpx, NativeHttpx
 
     if not isinstance(client, getattr(httpx, kind)):
         raise ConfigurationError(advice)
@@ -60,13 +70,13 @@ def _fast(config: StripeConfig) -> bool:
 
 def _open_blocking(config: StripeConfig) -> Transport:
     if _fast(config):
-        from atom_stripe._engine.fast_transport import BlockingFast  # noqa: PLC0415
+        from atom_stripe._engine.fast_transport import BlockingFast
 
         try:
             return BlockingFast(config)
         except RuntimeError:
             _LOG.warning(_FORKED)
-    from atom_stripe._engine.httpx_transport import BlockingHttpx  # noqa: PLC0415
+    from atom_stripe._engine.httpx_transport import BlockingHttpx
 
     return BlockingHttpx(config)
 
@@ -106,12 +116,12 @@ class _Native:
 
 def _open_native(config: StripeConfig) -> Transport:
     if _fast(config):
-        from atom_stripe._engine.fast_transport import NativeFast  # noqa: PLC0415
+        from atom_stripe._engine.fast_transport import NativeFast
 
         try:
             return NativeFast(config)
         except RuntimeError:
             _LOG.warning(_FORKED)
-    from atom_stripe._engine.httpx_transport import NativeHttpx  # noqa: PLC0415
+    from atom_stripe._engine.httpx_transport import NativeHttpx
 
     return NativeHttpx(config)

@@ -73,7 +73,7 @@ def _kind(status: int, error: dict[str, Any]) -> type[errors.APIError]:
     # The status decides, as the type does not: Stripe calls a wrong key, a lock and a limit all invalid_request_error.
     if error.get("type") == "idempotency_error":
         return errors.IdempotencyError
-    if status == 400 and error.get("code") == "rate_limit":  # noqa: PLR2004: how Stripe said it before it used 429
+    if status == 400 and error.get("code") == "rate_limit":
         return errors.RateLimitedError
     if status >= _SERVER_ERROR or status == _DEPENDENCY_FAILED:
         return errors.ServerError
@@ -116,7 +116,7 @@ def _build(kind: type[errors.APIError], reply: Reply, error: dict[str, Any], *, 
 def _unworded(reply: Reply, error: dict[str, Any]) -> str:
     if error:
         return "Stripe gave no message"
-    if 300 <= reply.status < 400:  # noqa: PLR2004: redirects
+    if 300 <= reply.status < 400:
         return "the answer is a redirect, which Stripe's API never sends; is there a proxy between here and Stripe?"
     return "the answer is not Stripe's JSON"
 

@@ -36,7 +36,7 @@ def _multipart(params: Mapping[str, Any], boundary: str) -> bytes:
 
 
 def _file(name: str, value: Any) -> tuple[str, bytes]:
-    filename, content = value if isinstance(value, tuple) and len(value) == 2 else ("file", value)  # noqa: PLR2004: a pair
+    filename, content = value if isinstance(value, tuple) and len(value) == 2 else ("file", value)
     try:
         if isinstance(filename, str) and isinstance(content, (bytes, bytearray, memoryview)):
             return filename, bytes(content)

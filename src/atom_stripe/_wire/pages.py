@@ -21,7 +21,7 @@ def next_page(operation: Operation, path: str, params: Mapping[str, Any], page: 
     *path* and *params* are those that brought *page*. With ``ending_before`` the pages go towards newer objects, otherwise towards older ones.
     Source: https://docs.stripe.com/api/pagination
     """
-    if operation.version == 2:  # noqa: PLR2004: Stripe's v2 API
+    if operation.version == 2:
         url = _next_url(path, getattr(page, "next_page_url", None))
         if url is None:
             return None

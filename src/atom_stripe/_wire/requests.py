@@ -19,7 +19,7 @@ _LONGEST_KEY = 255
 _VERSION_2 = 2
 
 
-def build(  # noqa: PLR0913: a request has this many parts
+def build(
     operation: Operation,
     path: str,
     params: Mapping[str, Any],
@@ -32,8 +32,8 @@ def build(  # noqa: PLR0913: a request has this many parts
     """
     Return the request of one call.
 
-    *path*: the operation's, its arguments filled in. *base*: scheme and host; *headers*: those of every request of this client. Parameters go into the query of a GET or DELETE, else into the
-    body. *boundary* separates the parts of a multipart body.
+    *path*: the operation's, its arguments filled in. *base*: scheme and host. *headers*: those of every request of this client.
+    Parameters go into the query of a GET or DELETE, else into the body. *boundary* separates the parts of a multipart body.
 
     Raises:
         EncodingError: A parameter cannot be sent.
@@ -52,7 +52,10 @@ def build(  # noqa: PLR0913: a request has this many parts
         own["Content-Type"] = "application/json"
         if operation.searches and params.get("limit") is not None:
             # The one parameter of a v2 search that stands in the URL; the URL of the next page repeats it.
-            url, params = f"{url}?{form({'limit': params['limit']})}", {name: value for name, value in params.items() if name != "limit"}
+            url, params = (
+                f"{url}?{form({'limit': params['limit']})}",
+                {name: value for name, value in params.items() if name != "limit"},
+            )
         return Request("POST", url, own, json_body(params, operation.encodings))
     own["Content-Type"] = "application/x-www-form-urlencoded"
     return Request("POST", url, own, form(params).encode())

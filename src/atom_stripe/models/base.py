@@ -46,6 +46,7 @@ class View:
         @classmethod
         def from_stripe(cls, raw: dict[str, Any], answer: Answer | None = None) -> Self:
             """Return *raw*, a JSON object as Stripe sends it, as this type. The object keeps *raw*: do not change it afterwards."""
+            ...
 
     else:
         # Hidden from type checkers, so that a misspelled field of a typed object is a type error. StripeObject shows it again.
@@ -86,7 +87,7 @@ class View:
         self.__setattr__(name, None)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._raw == cast("View", other)._raw
+        return isinstance(other, View) and type(self) is type(other) and self._raw == other._raw
 
     def __hash__(self) -> int:
         identity = self._raw.get("id")
@@ -138,7 +139,8 @@ class StripePart(View):
     if not TYPE_CHECKING:
 
         @classmethod
-        def from_stripe(cls, raw: dict[str, Any], answer: Answer | None = None) -> Self:
+        def from_stripe(cls, raw: dict[str, Any], answer: Answer | None = None) -> Self:  # noqa: ARG003 - parts come with no answer
+            """Return *raw* as this type."""
             self = _new(cls)
             _set_part(self, raw)
             return self
@@ -164,12 +166,14 @@ class StripeModel(View, BaseModel):
 
         @classmethod
         def from_stripe(cls, raw: dict[str, Any], answer: Answer | None = None) -> Self:
+            """Return *raw* as this type."""
             self = _new(cls)
             _set_model(self, raw)
             _set_answer(self, answer)
             return self
 
         def __new__(cls, /, **fields: Any) -> Self:
+            """Return an object with these *fields*."""
             # As unchecked as Stripe's own answers, so that a test can write Customer(id="cus_1").
             return cls.from_stripe(fields)
 
@@ -194,7 +198,7 @@ class StripeModel(View, BaseModel):
     @property
     def request_id(self) -> str | None:
         """Stripe's id of the request that brought this object, which Stripe's support asks for."""
-        return self._raw.get("request_id") or (self._answer and self._answer.request_id)
+        return cast("str | None", self._raw.get("request_id") or (self._answer and self._answer.request_id))
 
     @property
     def idempotent_replayed(self) -> bool:
@@ -204,7 +208,7 @@ class StripeModel(View, BaseModel):
     @property
     def api_version(self) -> str | None:
         """The API version in which Stripe wrote this object; ``None`` when Stripe did not say."""
-        return self._raw.get("api_version") or (self._answer and self._answer.api_version)
+        return cast("str | None", self._raw.get("api_version") or (self._answer and self._answer.api_version))
 
     @property
     def model_fields_set(self) -> set[str]:
@@ -216,7 +220,7 @@ class StripeModel(View, BaseModel):
         """The fields that Stripe sent and the type does not declare."""
         return {name: self[name] for name in self._raw if name not in declared(type(self))}
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: FBT: pydantic's signature
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002 - what cannot change need not be copied deeply
         """Return a copy with the fields of *update* in place of these."""
         return type(self).from_stripe({**self.to_dict(), **(update or {})}, self._answer)
 
@@ -264,9 +268,9 @@ def read(value: Any, shape: type | None = None) -> Any:
         if shape is dict:
             return dict(value)
         name = value.get("object")
-        model = model_for(name) if type(name) is str else None
+        model: type[View] | None = model_for(name) if type(name) is str else None
         if model is None:
-            model = shape if isinstance(shape, type) and issubclass(shape, View) else StripeObject
+            model = shape if shape is not None and issubclass(shape, View) else StripeObject
         return model.from_stripe(value)
     if kind is list:
         return [read(entry, shape) for entry in value]
@@ -281,7 +285,9 @@ def read(value: Any, shape: type | None = None) -> Any:
 @cache
 def declared(cls: type) -> frozenset[str]:
     """Return the fields that the type of an object names, its own and its bases'."""
-    return frozenset(name for base in cls.__mro__ if issubclass(base, View) for name in inspect.get_annotations(base) if name[0] != "_")
+    return frozenset(
+        name for base in cls.__mro__ if issubclass(base, View) for name in inspect.get_annotations(base) if name[0] != "_"
+    )
 
 
 def model_for(name: str) -> type[StripeModel] | None:

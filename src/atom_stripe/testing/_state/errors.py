@@ -13,15 +13,15 @@ from typing import Any
 _VALIDATION = frozenset({"parameter_missing", "parameter_unknown", "parameters_exclusive", "sandbox_unsupported"})
 
 
-class Refusal(Exception):  # noqa: N818: it is an answer, and one that tests ask for
+class Refusal(Exception):  # noqa: N818 - it is an answer, and one that tests ask for
     """An answer of Stripe's that is an error. *committed*: what the operation did before it stays done, as with a declined card."""
 
-    def __init__(  # noqa: PLR0913: Stripe's error has this many fields
+    def __init__(
         self,
         status: int,
         message: str,
         *,
-        type: str = "invalid_request_error",  # noqa: A002: Stripe's name
+        type: str = "invalid_request_error",
         code: str | None = None,
         param: str | None = None,
         headers: dict[str, str] | None = None,
@@ -45,7 +45,7 @@ class Refusal(Exception):  # noqa: N818: it is an answer, and one that tests ask
 def error_object(
     message: str,
     *,
-    type: str,  # noqa: A002: Stripe's name
+    type: str,
     code: str | None = None,
     param: str | None = None,
     **fields: Any,

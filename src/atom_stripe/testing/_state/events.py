@@ -22,7 +22,7 @@ EVENT = Kind("event", "evt")
 RETENTION = 30 * 24 * 60 * 60
 
 
-def wanted(type: str, patterns: Iterable[str]) -> bool:  # noqa: A002: Stripe's name
+def wanted(type: str, patterns: Iterable[str]) -> bool:
     """Return whether one of *patterns* (``*``, ``charge.*`` or a full name) covers an event's type."""
     return any(pattern == type or ("*" in pattern and fnmatchcase(type, pattern.replace("[", "[[]"))) for pattern in patterns)
 

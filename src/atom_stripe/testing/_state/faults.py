@@ -63,7 +63,7 @@ class Faults:
         self._waiting: list[Fault] = []
         self._lock = threading.Lock()
 
-    def next(  # noqa: PLR0913: each is a word of its own at the call
+    def next(
         self,
         *,
         status: int | None = None,
@@ -90,7 +90,7 @@ class Faults:
         if sum((status is not None, timeout, drop, drop_after)) != 1:
             msg = "a fault is one of status=, timeout=, drop= and drop_after="
             raise ConfigurationError(msg)
-        if status is not None and not 400 <= status <= 599:  # noqa: PLR2004: the statuses of failures
+        if status is not None and not 400 <= status <= 599:
             msg = "a fault's status is 400 to 599"
             raise ConfigurationError(msg)
         if reason is not None and status != _TOO_MANY_REQUESTS:

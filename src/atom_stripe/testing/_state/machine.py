@@ -41,7 +41,7 @@ _LONGEST_HOLD = 30.0
 class Outbox(Protocol):
     """Where events go. Called with the machine's lock held, so it only takes notes."""
 
-    def count(self, account: Account, type: str) -> int:  # noqa: A002: Stripe's name
+    def count(self, account: Account, type: str) -> int:
         """Return how many webhook endpoints want such an event."""
 
     def post(self, account: Account, event: Row) -> None:

@@ -78,7 +78,7 @@ class Transaction:
         """Yield the rows of a kind, newest first."""
         return reversed(self.account.table(kind).values())
 
-    def emit(self, type: str, row: Row) -> None:  # noqa: A002: Stripe's name
+    def emit(self, type: str, row: Row) -> None:
         """Record that something happened to *row*, as it is now. An update says what it changed from."""
         previous = self._changes(row) if type.endswith((".updated", ".refunded")) else None
         self.happenings.append(Happening(type, copied(shown(row)), previous))
