@@ -252,7 +252,6 @@ SCALARS = {
     "bool": True,
     "Decimal": Decimal("0.125"),
     "AmountParam": {"value": 1250, "currency": "usd"},
-    "object": "anything",
     "Any": Upload,
 }
 

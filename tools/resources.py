@@ -236,7 +236,7 @@ def _params_module(service: ServiceDefinition, described: list[Parameters]) -> s
         "",
         *([f"from typing import {', '.join(sorted(typing))}"] if typing else []),
         "",
-        "from atom_stripe.resources.options import RequestOptions",
+        "from atom_stripe.config import RequestOptions",
         "",
         *_type_checking(_imports(reference for one in described for reference in one.references)),
     ]

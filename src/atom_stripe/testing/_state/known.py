@@ -83,5 +83,5 @@ def _inside(annotation: Any) -> list[type]:
 
 @cache
 def _options() -> frozenset[str]:
-    options: frozenset[str] = import_module("atom_stripe.resources.options").OPTIONS
+    options: frozenset[str] = import_module("atom_stripe.config").OPTIONS
     return options

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Required
 
-from atom_stripe.resources.options import RequestOptions
+from atom_stripe.config import RequestOptions
 
 if TYPE_CHECKING:
     from stripe.params.three_d_secure import (

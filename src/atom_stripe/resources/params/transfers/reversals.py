@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from atom_stripe.resources.options import RequestOptions
+from atom_stripe.config import RequestOptions
 
 
 class TransferReversalListParams(RequestOptions, total=False):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from atom_stripe.resources.options import RequestOptions
+from atom_stripe.config import RequestOptions
 
 
 class TransactionLineItemListParams(RequestOptions, total=False):
