@@ -179,7 +179,12 @@ def test_check_names_what_differs_is_missing_or_is_extra(tmp_path: Path) -> None
         (tmp_path / name).parent.mkdir(exist_ok=True)
         if name != "absent.py":
             (tmp_path / name).write_text(text, encoding="utf-8")
-    assert generate.compare(wanted, tmp_path) == ["differs: bare.py", "differs: longer.py", "extra: old/extra.py", "missing: absent.py"]
+    assert generate.compare(wanted, tmp_path) == [
+        "differs: bare.py",
+        "differs: longer.py",
+        "extra: old/extra.py",
+        "missing: absent.py",
+    ]
 
 
 def test_writing_leaves_what_is_wanted_and_what_was_written_by_hand(tmp_path: Path) -> None:

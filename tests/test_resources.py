@@ -12,6 +12,8 @@ import inspect
 import io
 import json
 import re
+import subprocess
+import sys
 import types
 from collections import Counter
 from decimal import Decimal
@@ -36,7 +38,12 @@ if TYPE_CHECKING:
     from atom_stripe._wire.operation import Operation
 
 KEY = "sk_test_0123456789abcdef"
-OPTIONS = {"idempotency_key": "order-42", "stripe_account": "acct_9", "stripe_context": "acct_1/acct_2", "stripe_version": "2026-01-01.none"}
+OPTIONS = {
+    "idempotency_key": "order-42",
+    "stripe_account": "acct_9",
+    "stripe_context": "acct_1/acct_2",
+    "stripe_version": "2026-01-01.none",
+}
 # The attributes that lead from a client to a method.
 Place = tuple[str, ...]
 
@@ -108,6 +115,25 @@ def test_ids_fill_the_path_in_its_order() -> None:
         assert [argument.partition("/")[0] for argument in arguments] == re.findall(r"{(\w+)}", operation.path), place
 
 
+LOAD = """
+import sys
+from importlib import import_module
+from pkgutil import walk_packages
+
+from atom_stripe.resources import services
+early = [name for name in sys.modules if name.startswith("atom_stripe.resources.")]
+for module in walk_packages([services.__file__.rpartition("services")[0]], "atom_stripe.resources."):
+    import_module(module.name)
+print(len(early), "stripe" in sys.modules, "atom_stripe.resources.params.customers" in sys.modules)
+"""
+
+
+def test_services_load_when_first_used_and_never_load_stripe() -> None:
+    """The client's part loads the base of the services alone; with every service and parameter type loaded, stripe is not."""
+    done = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False True\n"
+
+
 # What is sent, against the official SDK.
 
 Sent = dict[str, Any]
@@ -133,7 +159,13 @@ def sent(method: str, url: str, headers: Mapping[str, str], body: bytes | str | 
     else:
         content = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw))
     query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    return {"method": method.upper(), "url": f"{parts.scheme}://{parts.netloc}{parts.path}", "query": query, "headers": kept, "body": content}
+    return {
+        "method": method.upper(),
+        "url": f"{parts.scheme}://{parts.netloc}{parts.path}",
+        "query": query,
+        "headers": kept,
+        "body": content,
+    }
 
 
 class OfficialTransport(stripe.HTTPClient):
@@ -145,11 +177,15 @@ class OfficialTransport(stripe.HTTPClient):
         super().__init__()
         self.requests: list[Sent] = []
 
-    def request_with_retries(self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None, **_options: Any) -> Any:
+    def request_with_retries(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None, **_options: Any
+    ) -> Any:
         self.requests.append(sent(method, url, headers, post_data))
         return ANSWER, 200, {}
 
-    def request_stream_with_retries(self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None, **_options: Any) -> Any:
+    def request_stream_with_retries(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None, **_options: Any
+    ) -> Any:
         self.requests.append(sent(method, url, headers, post_data))
         return io.BytesIO(ANSWER), 200, {}
 
@@ -182,7 +218,11 @@ class Samples:
     def __init__(self, params_type: type) -> None:
         tree = ast.parse(Path(inspect.getfile(params_type)).read_text(encoding="utf-8"))
         self._classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-        self._bases = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+        self._bases = {
+            node.targets[0].id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
         self._name = params_type.__name__
         self._turn = 0
         self.kinds: Counter[str] = Counter()
@@ -193,8 +233,10 @@ class Samples:
     def _fields(self, name: str, depth: int) -> dict[str, Any]:
         definition = self._classes[name]
         base = self._bases.get(ast.unparse(definition.bases[0]))
-        declared = list(zip(base.args[1].keys, base.args[1].values, strict=True)) if isinstance(base, ast.Call) and isinstance(base.args[1], ast.Dict) else []
-        fields = [(ast.literal_eval(key), value) for key, value in declared if key]
+        keywords = base.args[1] if isinstance(base, ast.Call) else None
+        fields = (
+            list(zip(map(ast.literal_eval, keywords.keys), keywords.values, strict=True)) if isinstance(keywords, ast.Dict) else []
+        )
         fields += [(ast.unparse(node.target), node.annotation) for node in definition.body if isinstance(node, ast.AnnAssign)]
         values: dict[str, Any] = {}
         for field, annotation in fields:
@@ -209,36 +251,30 @@ class Samples:
         return values
 
     def _value(self, annotation: ast.expr, depth: int) -> Any:
-        text = ast.unparse(annotation)
         match annotation:
             case ast.Constant(str() as quoted):
-                return self._value(ast.parse(quoted, mode="eval").body, depth)
-            case ast.Name(name) if name in self._classes:
-                self.kinds["TypedDict"] += 1
-                return self._fields(name, depth)
-            case ast.Name(name):
-                self.kinds[name] += 1
-                return SCALARS[name]
-            case ast.BinOp() | ast.Subscript(ast.Name("Union")):
-                return self._value(self._one_of(list(members(annotation))), depth)
+                value = self._value(ast.parse(quoted, mode="eval").body, depth)
+            case ast.Subscript(ast.Name("NotRequired"), inner):
+                value = self._value(inner, depth)
+            case ast.BinOp() | ast.Subscript(ast.Name("Union" | "Optional")):
+                value = self._value(self._one_of(list(members(annotation))), depth)
             case ast.Subscript(ast.Name("Literal"), choices):
                 self.kinds["Literal"] += 1
-                options = choices.elts if isinstance(choices, ast.Tuple) else [choices]
-                return ast.literal_eval(self._one_of(options))
+                value = ast.literal_eval(self._one_of(choices.elts if isinstance(choices, ast.Tuple) else [choices]))
             case ast.Subscript(ast.Name("List"), entry):
                 self.kinds["list"] += 1
-                return [value for value in (self._value(entry, depth), self._value(entry, depth)) if value != {}]
+                value = [value for value in (self._value(entry, depth), self._value(entry, depth)) if value != {}]
             case ast.Subscript(ast.Name("Dict"), ast.Tuple([_, entry])):
                 self.kinds["dict"] += 1
-                return {key: value for key in ("order", "größe [cm]") if (value := self._value(entry, depth)) != {}}
-            case ast.Subscript(ast.Name("NotRequired"), inner):
-                return self._value(inner, depth)
-            case ast.Subscript(ast.Name("Optional"), inner):
-                return self._value(self._one_of([inner, ast.Constant(None)]), depth)
-            case ast.Constant(None):
-                self.kinds["None"] += 1
-                return None
-        raise AssertionError(text)
+                value = {key: value for key in ("order", "größe [cm]") if (value := self._value(entry, depth)) != {}}
+            case ast.Name(name) if name in self._classes:
+                self.kinds["TypedDict"] += 1
+                value = self._fields(name, depth)
+            case _:
+                name = ast.unparse(annotation)
+                self.kinds[name] += 1
+                value = SCALARS[name]
+        return value
 
     def _one_of(self, choices: list[ast.expr]) -> ast.expr:
         self._turn += 1
@@ -251,6 +287,7 @@ SCALARS = {
     "float": 2.5,
     "bool": True,
     "Decimal": Decimal("0.125"),
+    "None": None,
     "AmountParam": {"value": 1250, "currency": "usd"},
     "Any": Upload,
 }
@@ -263,6 +300,8 @@ def members(annotation: ast.expr) -> Iterator[ast.expr]:
             yield from (*members(left), *members(right))
         case ast.Subscript(ast.Name("Union"), ast.Tuple(options)):
             yield from (member for option in options for member in members(option))
+        case ast.Subscript(ast.Name("Optional"), option):
+            yield from (option, ast.Constant(None))
         case ast.Subscript(ast.Name("UntypedStripeObject")):
             return
         case _:
@@ -317,7 +356,9 @@ def sent_by_the_official_client() -> dict[Place, Sent]:
 
 def differences(ours: dict[Place, Sent], theirs: dict[Place, Sent]) -> dict[Place, Any]:
     return {
-        place: {part: (ours[place][part], theirs[place][part]) for part in theirs[place] if ours[place][part] != theirs[place][part]}
+        place: {
+            part: (ours[place][part], theirs[place][part]) for part in theirs[place] if ours[place][part] != theirs[place][part]
+        }
         for place in theirs
         if ours[place] != theirs[place]
     }
@@ -335,13 +376,16 @@ def test_samples_hold_every_kind_of_parameter() -> None:
         samples = Samples(params_type_of(method))
         samples.params()
         kinds += samples.kinds
-    assert kinds.keys() == {*SCALARS, "TypedDict", "Literal", "list", "dict", "None"}
+    assert kinds.keys() == {*SCALARS, "TypedDict", "Literal", "list", "dict"}
 
 
 def test_sync_calls_send_what_the_official_client_sends() -> None:
     """Verb, address, parameters, content type and Stripe's headers of every operation are those of the official client."""
     transport = OurTransport()
-    with httpx.Client(transport=httpx.MockTransport(transport)) as http, StripeClient(config=configured(), http_client=http) as client:
+    with (
+        httpx.Client(transport=httpx.MockTransport(transport)) as http,
+        StripeClient(config=configured(), http_client=http) as client,
+    ):
         for place, (ids, params, options) in calls().items():
             reduce(getattr, place, client)(*ids, **opened(params), **options)
     assert differences(dict(zip(calls(), transport.requests, strict=True)), sent_by_the_official_client()) == {}
@@ -361,6 +405,26 @@ def test_async_calls_send_what_the_official_client_sends() -> None:
 
     asyncio.run(send())
     assert differences(dict(zip(calls(), transport.requests, strict=True)), sent_by_the_official_client()) == {}
+
+
+def numbers(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with a number in every place that *schema* names."""
+    return {name: numbers(below) if isinstance(below, dict) else 25 for name, below in schema.items()}
+
+
+def test_numbers_that_stripe_wants_as_strings_are_sent_as_strings() -> None:
+    """Where the official v2 services turn a number into a string, ours do."""
+    theirs, ours = OfficialTransport(), OurTransport()
+    official = official_client(theirs)
+    with httpx.Client(transport=httpx.MockTransport(ours)) as http, StripeClient(config=configured(), http_client=http) as client:
+        for place, method in officials_of(official.v2, ("v2",)):
+            schema = re.search(r"_coerce_v2_params\(\s*params,\s*({.*?}),\s*\)", inspect.getsource(method), re.DOTALL)
+            if schema:
+                params = numbers(ast.literal_eval(schema[1]))
+                method(*ids_for(method), params)
+                reduce(getattr, place, client)(*ids_for(method), **params)
+    assert '"25"' in json.dumps([request["body"] for request in theirs.requests])
+    assert [request["body"] for request in ours.requests] == [request["body"] for request in theirs.requests]
 
 
 # Which operations there are, against Stripe's OpenAPI document.
@@ -413,7 +477,12 @@ def documented() -> set[tuple[str, str]]:
     assert spec.origin is not None
     text = Path(spec.origin).with_name("stripe_spec.py").read_text(encoding="utf-8")
     document = ast.literal_eval(text.partition("=")[2].strip())
-    return {(verb.upper(), unnamed(path)) for path, verbs in document["paths"].items() for verb in verbs if verb in {"get", "post", "delete"}}
+    return {
+        (verb.upper(), unnamed(path))
+        for path, verbs in document["paths"].items()
+        for verb in verbs
+        if verb in {"get", "post", "delete"}
+    }
 
 
 def unnamed(path: str) -> str:

@@ -4,7 +4,8 @@ Write the generated parts of the package: ``resources/`` and ``models/``.
     python tools/generate.py            write them
     python tools/generate.py --check    write nothing; exit with 1 and name the files that differ, are missing or are too many
 
-What is written depends on the installed ``stripe`` package, on the tables in this folder and on nothing else.
+What is written depends on the installed ``stripe`` package, the tables in this folder, the names that hand-written modules have
+taken, and the installed ruff, which lays it out.
 
 To move to another version of stripe, run ``make upgrade-stripe VERSION=…``: it installs that version, compiles the requirements
 again and runs this file. Then read the difference in git: it is what changed in Stripe's API. If a definition has taken a shape that
@@ -26,7 +27,8 @@ if __name__ == "__main__":
     # Started as a file, Python looks for modules beside it. We want them as `tools.…`, and only so.
     sys.path[0] = str(ROOT)
 
-from tools import models, resources  # noqa: E402: the line above makes it possible
+# Not at the top: the line above is what makes it possible.
+from tools import models, resources  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,9 +78,8 @@ def formatted(files: Mapping[str, str]) -> dict[str, str]:
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text if text.startswith(HEADER) else HEADER + text, encoding="utf-8", newline="\n")
-        # S603: our own command, and no word of it comes from outside.
-        subprocess.run([*_RUFF, "check", *_STYLE, *_IMPORTS, folder], check=True)  # noqa: S603
-        subprocess.run([*_RUFF, "format", *_STYLE, folder], check=True)  # noqa: S603
+        subprocess.run([*_RUFF, "check", *_STYLE, *_IMPORTS, folder], check=True)
+        subprocess.run([*_RUFF, "format", *_STYLE, folder], check=True)
         return {name: Path(folder, name).read_text(encoding="utf-8") for name in sorted(files)}
 
 

@@ -323,7 +323,8 @@ class _Types:
                 return [f"ListObject[{' | '.join(members)}]"]
             case "UntypedStripeObject":
                 return [f"dict[str, {' | '.join(members)}]"]
-        raise UnknownDefinitionError(self._owner.module, container)
+            case _:
+                raise UnknownDefinitionError(self._owner.module, container)
 
     def _model(self, name: str) -> str:
         """Return what the class of another object is called here."""
@@ -351,7 +352,8 @@ def _is_behaviour(statement: ast.stmt) -> bool:
         # Its calls for tests, which are operations of ours.
         case ast.ClassDef("TestHelpers") | ast.Assign([ast.Attribute(ast.Name("TestHelpers"))]):
             return True
-    return False
+        case _:
+            return False
 
 
 def _shape(members: list[str], inner: frozenset[str]) -> str | None:

@@ -74,8 +74,12 @@ def _inherited(
             for node in module.body:
                 match node:
                     case ast.Assign([ast.Name(same)], ast.Call(ast.Name("TypedDict"), [_, ast.Dict(keys, values)])) if same == name:
-                        return [_field(ast.literal_eval(key), value, reference) for key, value in zip(keys, values, strict=True) if key]
-    raise UnknownDefinitionError(f"{reference.module}.{reference.name}", f"bases {[ast.unparse(base) for base in definition.bases]}")
+                        return [
+                            _field(ast.literal_eval(key), value, reference) for key, value in zip(keys, values, strict=True) if key
+                        ]
+    raise UnknownDefinitionError(
+        f"{reference.module}.{reference.name}", f"bases {[ast.unparse(base) for base in definition.bases]}"
+    )
 
 
 def _declared(definition: ast.ClassDef, reference: Reference) -> list[tuple[str, ast.expr, bool]]:
@@ -112,25 +116,26 @@ class _Text:
     def of(self, annotation: ast.expr) -> str:
         match annotation:
             case ast.Constant(str() as quoted):
-                return self.of(ast.parse(quoted, mode="eval").body)
+                text = self.of(ast.parse(quoted, mode="eval").body)
             case ast.Constant(None):
-                return "None"
+                text = "None"
             case ast.Name(name):
-                return self._name(name)
+                text = self._name(name)
             case ast.BinOp(left, ast.BitOr(), right):
-                return self._union([left, right])
+                text = self._union([left, right])
             case ast.Subscript(ast.Name("Union"), ast.Tuple(members)):
-                return self._union(members)
+                text = self._union(members)
             case ast.Subscript(ast.Name("Optional"), member):
-                return f"{self.of(member)} | None"
+                text = f"{self.of(member)} | None"
             case ast.Subscript(ast.Name("Literal")):
                 self.typing.add("Literal")
-                return ast.unparse(annotation)
-            case ast.Subscript(ast.Name(("List" | "Dict") as name), ast.Tuple(members)):
-                return f"{_MODERN[name]}[{', '.join(self.of(member) for member in members)}]"
-            case ast.Subscript(ast.Name(("List" | "Dict") as name), member):
-                return f"{_MODERN[name]}[{self.of(member)}]"
-        raise UnknownDefinitionError(f"{self._owner.module}.{self._owner.name}", ast.unparse(annotation))
+                text = ast.unparse(annotation)
+            case ast.Subscript(ast.Name(("List" | "Dict") as name), inner):
+                members = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+                text = f"{_MODERN[name]}[{', '.join(self.of(member) for member in members)}]"
+            case _:
+                raise UnknownDefinitionError(f"{self._owner.module}.{self._owner.name}", ast.unparse(annotation))
+        return text
 
     def _union(self, members: list[ast.expr]) -> str:
         return " | ".join(self.of(member) for member in members if not _is_sdk_object(member))

@@ -53,7 +53,11 @@ def _option_names(config: Path) -> frozenset[str]:
     for node in ast.parse(config.read_text(encoding="utf-8")).body:
         match node:
             case ast.ClassDef("RequestOptions"):
-                return frozenset(field.target.id for field in node.body if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name))
+                return frozenset(
+                    field.target.id
+                    for field in node.body
+                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+                )
     raise UnknownDefinitionError(str(config), "no class RequestOptions")
 
 
@@ -61,7 +65,9 @@ def _check_names(service: ServiceDefinition, described: list[Parameters], option
     """Refuse parameters that a call could not tell from an option, or from the method's own ``self``."""
     for parameters_type in described:
         if clash := {field.name for field in parameters_type.fields} & {*options, "self"}:
-            raise UnknownDefinitionError(f"{_dotted(service)}: {parameters_type.name}", f"parameters named like options: {sorted(clash)}")
+            raise UnknownDefinitionError(
+                f"{_dotted(service)}: {parameters_type.name}", f"parameters named like options: {sorted(clash)}"
+            )
 
 
 def _file(folder: str, service: ServiceDefinition) -> str:
@@ -89,12 +95,16 @@ class _Colour:
     """What differs between the sync and the async class of a service."""
 
     prefix: str
+    client: str
     define: str
     call: str
     page: str
 
 
-_COLOURS = (_Colour("", "def", "", "Page"), _Colour("Async", "async def", "await ", "AsyncPages"))
+_COLOURS = (
+    _Colour("", "a sync client", "def", "", "Page"),
+    _Colour("Async", "an async client", "async def", "await ", "AsyncPages"),
+)
 
 
 def _clients(tree: ServiceDefinition) -> str:
@@ -112,12 +122,9 @@ def _clients(tree: ServiceDefinition) -> str:
         *_type_checking(_part_imports(tree)),
     ]
     for colour in _COLOURS:
-        lines += ["", f"class {colour.prefix}Services({colour.prefix}Service):", f'    """Every service of Stripe\'s API, {_WHOSE[colour.prefix]}."""', ""]
+        lines += _class_head(colour, "Services", "Every service of Stripe's API")
         lines += _parts(tree, colour)
     return "\n".join(lines)
-
-
-_WHOSE = {"": "for a sync client", "Async": "for an async client"}
 
 
 def _service_module(service: ServiceDefinition, sources: Sources) -> str:
@@ -147,11 +154,15 @@ def _service_module(service: ServiceDefinition, sources: Sources) -> str:
         *(_operation(method) for method in methods),
     ]
     for colour in _COLOURS:
-        lines += ["", f"class {colour.prefix}{service.name}({colour.prefix}Service):", f'    """``{_dotted(service)}``, {_WHOSE[colour.prefix]}."""', ""]
+        lines += _class_head(colour, service.name, f"``{_dotted(service)}``")
         lines += _parts(service, colour)
         for method in methods:
             lines += _method(method, _returned(method.result, sources, colour), colour)
     return "\n".join(lines)
+
+
+def _class_head(colour: _Colour, name: str, what: str) -> list[str]:
+    return ["", f"class {colour.prefix}{name}({colour.prefix}Service):", f'    """{what}, for {colour.client}."""', ""]
 
 
 def _part_imports(service: ServiceDefinition) -> Iterator[str]:

@@ -30,9 +30,12 @@ _RETIRED = "hrk mro sll svc"
 _ZERO = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
 _THREE = "bhd jod kwd omr tnd"
 
-CURRENCIES: Mapping[str, int] = MappingProxyType(
-    dict.fromkeys(f"{_TWO} {_RETIRED}".split(), 2) | dict.fromkeys(_ZERO.split(), 0) | dict.fromkeys(_THREE.split(), 3)
-)
+_DECIMALS: dict[str, int] = {
+    **dict.fromkeys(f"{_TWO} {_RETIRED}".split(), 2),
+    **dict.fromkeys(_ZERO.split(), 0),
+    **dict.fromkeys(_THREE.split(), 3),
+}
+CURRENCIES: Mapping[str, int] = MappingProxyType(_DECIMALS)
 """The currencies of Stripe's API in lower case, each with the number of decimals that its minor unit stands for."""
 
 # What an amount must be a multiple of where Stripe charges no single minor units: Icelandic krónur and Ugandan shillings are
@@ -224,7 +227,7 @@ def _minor_units(amount: object, currency: str, decimals: int) -> int:
     if isinstance(amount, Decimal):
         return _from_decimal(amount, currency, decimals)
     if isinstance(amount, int) and not isinstance(amount, bool):
-        return int(amount) * 10**decimals
+        return int(amount) * _ten_to(decimals)
     msg = f"an amount is a str, Decimal or int, not {_kind(amount)}"
     if isinstance(amount, float):
         msg += ': a float is not exact; write it in quotes, as in Money("12.50", "usd")'
@@ -241,10 +244,14 @@ def _from_decimal(amount: Decimal, currency: str, decimals: int) -> int:
         raise _too_large()
     value = int("".join(map(str, digits)))
     shift = exponent + decimals
-    minor, rest = divmod(value * 10 ** max(shift, 0), 10 ** max(-shift, 0))
+    minor, rest = divmod(value * _ten_to(shift), _ten_to(-shift))
     if rest:
         raise _too_fine(currency, decimals)
     return -minor if sign else minor
+
+
+def _ten_to(power: int) -> int:
+    return int(10 ** max(power, 0))
 
 
 def _known(currency: object) -> str:
@@ -266,4 +273,4 @@ def _too_fine(currency: str, decimals: int) -> InvalidAmountError:
 
 
 def _too_large() -> InvalidAmountError:
-    return InvalidAmountError("no amount of money has more than 18 digits")
+    return InvalidAmountError("an amount of money has no more than 18 digits")

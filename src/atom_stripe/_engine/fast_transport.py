@@ -23,6 +23,9 @@ Builder = TypeVar("Builder", ClientBuilder, SyncClientBuilder)
 
 
 def _built(builder: Builder, config: StripeConfig) -> Builder:
+    if config.api_base.startswith("http://"):
+        # A proxy must not see what goes to this machine itself: plain HTTP, with the key in it.
+        builder = builder.no_proxy()
     return (
         builder.max_connections(config.max_connections)
         .connect_timeout(timedelta(seconds=config.connect_timeout))

@@ -55,6 +55,10 @@ def certificate_refused(error: BaseException | None) -> bool:
     return False
 
 
+# A proxy must not see what goes to this machine itself: plain HTTP, with the key in it.
+_DIRECT: dict[str, None] = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
+
+
 def _timeouts(timeout: float, config: StripeConfig) -> httpx.Timeout:
     return httpx.Timeout(timeout, connect=min(timeout, config.connect_timeout))
 
@@ -76,7 +80,7 @@ class BlockingHttpx:
     def __init__(self, config: StripeConfig, client: httpx.Client | None = None) -> None:
         self._config = config
         self._given = client
-        self._client = client or httpx.Client(limits=_limits(config), follow_redirects=False)
+        self._client = client or httpx.Client(limits=_limits(config), follow_redirects=False, mounts=_DIRECT)
         self._closed = False
 
     async def send(self, request: Request, timeout: float) -> Reply:
@@ -204,7 +208,7 @@ class _LoopPool:
 
     def _new(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE)
-        client = httpx.AsyncClient(verify=self._tls, limits=limits, follow_redirects=False)
+        client = httpx.AsyncClient(verify=self._tls, limits=limits, follow_redirects=False, mounts=_DIRECT)
         self._clients.add(client)
         return client
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from atom_stripe._engine.drive import iterate, run
@@ -49,21 +50,31 @@ class Listing:
         path, params = found
         # A key names one request; the next page is another.
         options = {name: value for name, value in self._params.items() if name in OPTIONS and name != "idempotency_key"}
-        following = Listing(self._flow, self._operation, {**options, **params}, path)
-        if (following._path, following._params) == (self._path, self._params):
-            msg = "the list leads back to the page it came from"
-            raise InvalidResponseError(msg)
-        return following
+        return Listing(self._flow, self._operation, {**options, **params}, path)
 
     async def entries(self, page: ListObject[Any]) -> AsyncGenerator[Any, None]:
         """Go over the entries of *page*, which is this one, and of all that follow."""
-        listing: Listing | None = self
-        while listing is not None:
+        # A list that leads back into itself would go on for ever. Comparing with one earlier page, and taking a later one
+        # for that after 1, 2, 4, … pages, finds every circle (Brent's way) and remembers nothing else.
+        listing, earlier, pages, until = self, self, 0, 1
+        while True:
             for entry in reversed(page.data) if self.backward else page.data:
                 yield entry
-            listing = listing.after(page)
-            if listing is not None:
-                page = await listing.fetch()
+            following = listing.after(page)
+            if following is None:
+                return
+            if following.same_as(earlier):
+                msg = "the list leads back to a page that was read already"
+                raise InvalidResponseError(msg)
+            pages += 1
+            if pages == until:
+                earlier, pages, until = following, 0, until * 2
+            listing = following
+            page = await listing.fetch()
+
+    def same_as(self, other: Listing) -> bool:
+        """Return whether this is the same page of the same list."""
+        return (self._path, self._params) == (other._path, other._params)
 
 
 class PageContent(Generic[T]):
@@ -163,8 +174,9 @@ class AsyncPages(Generic[T]):
         return AsyncPage(self._listing, await self._listing.fetch())
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        async for entry in await self._first():
-            yield entry
+        async with aclosing(self._listing.entries(await self._listing.fetch())) as entries:
+            async for entry in entries:
+                yield entry
 
 
 class BlockingCalls:

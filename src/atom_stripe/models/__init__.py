@@ -13,37 +13,61 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from atom_stripe.models.account import Account
     from atom_stripe.models.account_link import AccountLink
+    from atom_stripe.models.active_entitlement_summary import ActiveEntitlementSummary
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.application_fee import ApplicationFee
+    from atom_stripe.models.application_fee_refund import ApplicationFeeRefund
     from atom_stripe.models.balance import Balance
     from atom_stripe.models.balance_transaction import BalanceTransaction
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import ListObject, StripeModel, StripeObject
+    from atom_stripe.models.billing_portal_configuration import BillingPortalConfiguration
     from atom_stripe.models.billing_portal_session import BillingPortalSession
     from atom_stripe.models.capability import Capability
+    from atom_stripe.models.card import Card
+    from atom_stripe.models.cash_balance import CashBalance
     from atom_stripe.models.charge import Charge
     from atom_stripe.models.checkout_session import CheckoutSession
     from atom_stripe.models.coupon import Coupon
     from atom_stripe.models.credit_note import CreditNote
+    from atom_stripe.models.credit_note_line_item import CreditNoteLineItem
     from atom_stripe.models.customer import Customer
+    from atom_stripe.models.customer_balance_transaction import CustomerBalanceTransaction
+    from atom_stripe.models.customer_cash_balance_transaction import CustomerCashBalanceTransaction
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.dispute import Dispute
+    from atom_stripe.models.early_fraud_warning import EarlyFraudWarning
     from atom_stripe.models.event import Event, EventNotification
     from atom_stripe.models.file import File
     from atom_stripe.models.invoice import Invoice
     from atom_stripe.models.invoice_item import InvoiceItem
     from atom_stripe.models.invoice_line_item import InvoiceLineItem
     from atom_stripe.models.invoice_payment import InvoicePayment
+    from atom_stripe.models.line_item import LineItem
+    from atom_stripe.models.mandate import Mandate
+    from atom_stripe.models.meter import Meter
     from atom_stripe.models.payment_intent import PaymentIntent
     from atom_stripe.models.payment_link import PaymentLink
     from atom_stripe.models.payment_method import PaymentMethod
     from atom_stripe.models.payout import Payout
+    from atom_stripe.models.person import Person
+    from atom_stripe.models.plan import Plan
     from atom_stripe.models.price import Price
     from atom_stripe.models.product import Product
     from atom_stripe.models.promotion_code import PromotionCode
+    from atom_stripe.models.quote import Quote
     from atom_stripe.models.refund import Refund
+    from atom_stripe.models.review import Review
+    from atom_stripe.models.setup_attempt import SetupAttempt
     from atom_stripe.models.setup_intent import SetupIntent
+    from atom_stripe.models.shipping_rate import ShippingRate
     from atom_stripe.models.subscription import Subscription
     from atom_stripe.models.subscription_item import SubscriptionItem
     from atom_stripe.models.subscription_schedule import SubscriptionSchedule
+    from atom_stripe.models.tax_id import TaxId
+    from atom_stripe.models.tax_rate import TaxRate
     from atom_stripe.models.test_clock import TestClock
+    from atom_stripe.models.topup import Topup
     from atom_stripe.models.transfer import Transfer
     from atom_stripe.models.transfer_reversal import TransferReversal
     from atom_stripe.models.webhook_endpoint import WebhookEndpoint
@@ -51,17 +75,29 @@ if TYPE_CHECKING:
 __all__ = [
     "Account",
     "AccountLink",
+    "ActiveEntitlementSummary",
+    "Application",
+    "ApplicationFee",
+    "ApplicationFeeRefund",
     "Balance",
     "BalanceTransaction",
+    "BankAccount",
+    "BillingPortalConfiguration",
     "BillingPortalSession",
     "Capability",
+    "Card",
+    "CashBalance",
     "Charge",
     "CheckoutSession",
     "Coupon",
     "CreditNote",
+    "CreditNoteLineItem",
     "Customer",
+    "CustomerBalanceTransaction",
+    "CustomerCashBalanceTransaction",
     "Discount",
     "Dispute",
+    "EarlyFraudWarning",
     "Event",
     "EventNotification",
     "File",
@@ -69,22 +105,34 @@ __all__ = [
     "InvoiceItem",
     "InvoiceLineItem",
     "InvoicePayment",
+    "LineItem",
     "ListObject",
+    "Mandate",
+    "Meter",
     "PaymentIntent",
     "PaymentLink",
     "PaymentMethod",
     "Payout",
+    "Person",
+    "Plan",
     "Price",
     "Product",
     "PromotionCode",
+    "Quote",
     "Refund",
+    "Review",
+    "SetupAttempt",
     "SetupIntent",
+    "ShippingRate",
     "StripeModel",
     "StripeObject",
     "Subscription",
     "SubscriptionItem",
     "SubscriptionSchedule",
+    "TaxId",
+    "TaxRate",
     "TestClock",
+    "Topup",
     "Transfer",
     "TransferReversal",
     "WebhookEndpoint",
@@ -93,17 +141,29 @@ __all__ = [
 _MODULES = {
     "Account": "account",
     "AccountLink": "account_link",
+    "ActiveEntitlementSummary": "active_entitlement_summary",
+    "Application": "application",
+    "ApplicationFee": "application_fee",
+    "ApplicationFeeRefund": "application_fee_refund",
     "Balance": "balance",
     "BalanceTransaction": "balance_transaction",
+    "BankAccount": "bank_account",
+    "BillingPortalConfiguration": "billing_portal_configuration",
     "BillingPortalSession": "billing_portal_session",
     "Capability": "capability",
+    "Card": "card",
+    "CashBalance": "cash_balance",
     "Charge": "charge",
     "CheckoutSession": "checkout_session",
     "Coupon": "coupon",
     "CreditNote": "credit_note",
+    "CreditNoteLineItem": "credit_note_line_item",
     "Customer": "customer",
+    "CustomerBalanceTransaction": "customer_balance_transaction",
+    "CustomerCashBalanceTransaction": "customer_cash_balance_transaction",
     "Discount": "discount",
     "Dispute": "dispute",
+    "EarlyFraudWarning": "early_fraud_warning",
     "Event": "event",
     "EventNotification": "event",
     "File": "file",
@@ -111,22 +171,34 @@ _MODULES = {
     "InvoiceItem": "invoice_item",
     "InvoiceLineItem": "invoice_line_item",
     "InvoicePayment": "invoice_payment",
+    "LineItem": "line_item",
     "ListObject": "base",
+    "Mandate": "mandate",
+    "Meter": "meter",
     "PaymentIntent": "payment_intent",
     "PaymentLink": "payment_link",
     "PaymentMethod": "payment_method",
     "Payout": "payout",
+    "Person": "person",
+    "Plan": "plan",
     "Price": "price",
     "Product": "product",
     "PromotionCode": "promotion_code",
+    "Quote": "quote",
     "Refund": "refund",
+    "Review": "review",
+    "SetupAttempt": "setup_attempt",
     "SetupIntent": "setup_intent",
+    "ShippingRate": "shipping_rate",
     "StripeModel": "base",
     "StripeObject": "base",
     "Subscription": "subscription",
     "SubscriptionItem": "subscription_item",
     "SubscriptionSchedule": "subscription_schedule",
+    "TaxId": "tax_id",
+    "TaxRate": "tax_rate",
     "TestClock": "test_clock",
+    "Topup": "topup",
     "Transfer": "transfer",
     "TransferReversal": "transfer_reversal",
     "WebhookEndpoint": "webhook_endpoint",

@@ -8,8 +8,12 @@ from atom_stripe.models.base import StripeModel, StripePart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.bank_account import BankAccount
+    from atom_stripe.models.base import ListObject
+    from atom_stripe.models.card import Card
     from atom_stripe.models.file import File
+    from atom_stripe.models.person import Person
+    from atom_stripe.models.tax_id import TaxId
 
 
 class Account(StripeModel):
@@ -363,7 +367,7 @@ class Account(StripeModel):
             timezone: str | None
 
         class Invoices(StripePart):
-            default_account_tax_ids: list[str | StripeObject] | None
+            default_account_tax_ids: list[str | TaxId] | None
             hosted_payment_method_save: Literal["always", "never", "offer"] | str | None
 
         class Payments(StripePart):
@@ -474,11 +478,11 @@ class Account(StripeModel):
     deleted: bool | None
     details_submitted: bool | None
     email: str | None
-    external_accounts: ListObject[StripeObject] | None
+    external_accounts: ListObject[BankAccount | Card] | None
     future_requirements: FutureRequirements | None
     groups: Groups | None
     id: str
-    individual: StripeObject | None
+    individual: Person | None
     metadata: dict[str, str] | None
     object: Literal["account"]
     payouts_enabled: bool | None

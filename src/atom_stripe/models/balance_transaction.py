@@ -8,11 +8,15 @@ from atom_stripe.models.base import StripeModel, StripePart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from atom_stripe.models.application_fee import ApplicationFee
+    from atom_stripe.models.application_fee_refund import ApplicationFeeRefund
     from atom_stripe.models.base import StripeObject
     from atom_stripe.models.charge import Charge
+    from atom_stripe.models.customer_cash_balance_transaction import CustomerCashBalanceTransaction
     from atom_stripe.models.dispute import Dispute
     from atom_stripe.models.payout import Payout
     from atom_stripe.models.refund import Refund
+    from atom_stripe.models.topup import Topup
     from atom_stripe.models.transfer import Transfer
     from atom_stripe.models.transfer_reversal import TransferReversal
 
@@ -40,7 +44,21 @@ class BalanceTransaction(StripeModel):
     net: int
     object: Literal["balance_transaction"]
     reporting_category: str
-    source: str | StripeObject | Charge | Dispute | Payout | Refund | Transfer | TransferReversal | None
+    source: (
+        str
+        | ApplicationFee
+        | Charge
+        | StripeObject
+        | CustomerCashBalanceTransaction
+        | Dispute
+        | ApplicationFeeRefund
+        | Payout
+        | Refund
+        | Topup
+        | Transfer
+        | TransferReversal
+        | None
+    )
     status: str
     type: str
 

@@ -8,7 +8,7 @@ from atom_stripe.models.base import StripeModel, StripePart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atom_stripe.models.base import StripeObject
+    from atom_stripe.models.billing_portal_configuration import BillingPortalConfiguration
 
 
 class BillingPortalSession(StripeModel):
@@ -105,7 +105,7 @@ class BillingPortalSession(StripeModel):
         }
 
     after_expiration: AfterExpiration | None
-    configuration: str | StripeObject
+    configuration: str | BillingPortalConfiguration
     created: int
     customer: str
     customer_account: str | None

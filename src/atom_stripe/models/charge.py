@@ -10,12 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.application_fee import ApplicationFee
     from atom_stripe.models.balance_transaction import BalanceTransaction
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.card import Card as CardObject
     from atom_stripe.models.customer import Customer
+    from atom_stripe.models.mandate import Mandate
     from atom_stripe.models.payment_intent import PaymentIntent
     from atom_stripe.models.payment_method import PaymentMethod
     from atom_stripe.models.refund import Refund
+    from atom_stripe.models.review import Review
     from atom_stripe.models.transfer import Transfer
 
 
@@ -166,7 +172,7 @@ class Charge(ChargeReaders, StripeModel):
             bank_name: str | None
             bic: str | None
             generated_sepa_debit: str | PaymentMethod | None
-            generated_sepa_debit_mandate: str | StripeObject | None
+            generated_sepa_debit_mandate: str | Mandate | None
             iban_last4: str | None
             preferred_language: Literal["de", "en", "fr", "nl"] | str | None
             verified_name: str | None
@@ -357,7 +363,7 @@ class Charge(ChargeReaders, StripeModel):
             installments: Installments | None
             issuer: str | None
             last4: str | None
-            mandate: str | StripeObject | None
+            mandate: str | Mandate | None
             moto: bool | None
             multicapture: Multicapture | None
             network: str | None
@@ -478,7 +484,7 @@ class Charge(ChargeReaders, StripeModel):
             bank: str | None
             bic: str | None
             generated_sepa_debit: str | PaymentMethod | None
-            generated_sepa_debit_mandate: str | StripeObject | None
+            generated_sepa_debit_mandate: str | Mandate | None
             iban_last4: str | None
             transaction_id: str | None
             verified_name: str | None
@@ -703,7 +709,7 @@ class Charge(ChargeReaders, StripeModel):
             bic: str | None
             country: str | None
             generated_sepa_debit: str | PaymentMethod | None
-            generated_sepa_debit_mandate: str | StripeObject | None
+            generated_sepa_debit_mandate: str | Mandate | None
             iban_last4: str | None
             preferred_language: Literal["de", "en", "es", "fr", "it", "nl", "pl"] | str | None
             verified_name: str | None
@@ -732,7 +738,7 @@ class Charge(ChargeReaders, StripeModel):
             expected_debit_date: str | None
             fingerprint: str | None
             last4: str | None
-            mandate: str | StripeObject | None
+            mandate: str | Mandate | None
             payment_reference: str | None
             routing_number: str | None
 
@@ -910,8 +916,8 @@ class Charge(ChargeReaders, StripeModel):
     amount: int
     amount_captured: int
     amount_refunded: int
-    application: str | StripeObject | None
-    application_fee: str | StripeObject | None
+    application: str | Application | None
+    application_fee: str | ApplicationFee | None
     application_fee_amount: int | None
     authorization_code: str | None
     balance_transaction: str | BalanceTransaction | None
@@ -945,9 +951,9 @@ class Charge(ChargeReaders, StripeModel):
     receipt_url: str | None
     refunded: bool
     refunds: ListObject[Refund] | None
-    review: str | StripeObject | None
+    review: str | Review | None
     shipping: Shipping | None
-    source: Account | StripeObject | None
+    source: Account | BankAccount | CardObject | StripeObject | None
     source_transfer: str | Transfer | None
     statement_descriptor: str | None
     statement_descriptor_suffix: str | None

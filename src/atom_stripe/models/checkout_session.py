@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
-    from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.base import ListObject
     from atom_stripe.models.coupon import Coupon
     from atom_stripe.models.customer import Customer
     from atom_stripe.models.discount import Discount as DiscountObject
     from atom_stripe.models.invoice import Invoice
+    from atom_stripe.models.line_item import LineItem
     from atom_stripe.models.payment_intent import PaymentIntent
     from atom_stripe.models.payment_link import PaymentLink
     from atom_stripe.models.promotion_code import PromotionCode
     from atom_stripe.models.setup_intent import SetupIntent
+    from atom_stripe.models.shipping_rate import ShippingRate
     from atom_stripe.models.subscription import Subscription
+    from atom_stripe.models.tax_id import TaxId as TaxIdObject
+    from atom_stripe.models.tax_rate import TaxRate
 
 
 class CheckoutSession(CheckoutSessionReaders, StripeModel):
@@ -221,7 +225,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
                 amount_tax_display: str | None
                 template: str | None
 
-            account_tax_ids: list[str | StripeObject] | None
+            account_tax_ids: list[str | TaxIdObject] | None
             custom_fields: list[CustomField] | None
             description: str | None
             footer: str | None
@@ -692,21 +696,21 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
     class ShippingCost(StripePart):
         class Tax(StripePart):
             amount: int
-            rate: StripeObject
+            rate: TaxRate
             taxability_reason: str | None
             taxable_amount: int | None
 
         amount_subtotal: int
         amount_tax: int
         amount_total: int
-        shipping_rate: str | StripeObject | None
+        shipping_rate: str | ShippingRate | None
         taxes: list[Tax] | None
 
         _shapes: ClassVar[Mapping[str, Any]] = {"taxes": Tax}
 
     class ShippingOption(StripePart):
         shipping_amount: int
-        shipping_rate: str | StripeObject
+        shipping_rate: str | ShippingRate
 
     class TaxIdCollection(StripePart):
         enabled: bool
@@ -720,7 +724,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
 
             class Tax(StripePart):
                 amount: int
-                rate: StripeObject
+                rate: TaxRate
                 taxability_reason: str | None
                 taxable_amount: int | None
 
@@ -776,7 +780,7 @@ class CheckoutSession(CheckoutSessionReaders, StripeModel):
     integration_identifier: str | None
     invoice: str | Invoice | None
     invoice_creation: InvoiceCreation | None
-    line_items: ListObject[StripeObject] | None
+    line_items: ListObject[LineItem] | None
     livemode: bool
     locale: str | None
     managed_payments: ManagedPayments | None

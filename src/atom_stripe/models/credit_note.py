@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.credit_note_line_item import CreditNoteLineItem
     from atom_stripe.models.customer import Customer
+    from atom_stripe.models.customer_balance_transaction import CustomerBalanceTransaction
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.invoice import Invoice
     from atom_stripe.models.refund import Refund as RefundObject
+    from atom_stripe.models.shipping_rate import ShippingRate
+    from atom_stripe.models.tax_rate import TaxRate
 
 
 class CreditNote(CreditNoteReaders, StripeModel):
@@ -44,14 +48,14 @@ class CreditNote(CreditNoteReaders, StripeModel):
     class ShippingCost(StripePart):
         class Tax(StripePart):
             amount: int
-            rate: StripeObject
+            rate: TaxRate
             taxability_reason: str | None
             taxable_amount: int | None
 
         amount_subtotal: int
         amount_tax: int
         amount_total: int
-        shipping_rate: str | StripeObject | None
+        shipping_rate: str | ShippingRate | None
         taxes: list[Tax] | None
 
         _shapes: ClassVar[Mapping[str, Any]] = {"taxes": Tax}
@@ -75,13 +79,13 @@ class CreditNote(CreditNoteReaders, StripeModel):
     currency: str
     customer: str | Customer
     customer_account: str | None
-    customer_balance_transaction: str | StripeObject | None
+    customer_balance_transaction: str | CustomerBalanceTransaction | None
     discount_amount: int
     discount_amounts: list[DiscountAmount]
     effective_at: int | None
     id: str
     invoice: str | Invoice
-    lines: ListObject[StripeObject]
+    lines: ListObject[CreditNoteLineItem]
     livemode: bool
     memo: str | None
     metadata: dict[str, str] | None

@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.card import Card
+    from atom_stripe.models.cash_balance import CashBalance
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.payment_method import PaymentMethod
     from atom_stripe.models.subscription import Subscription
+    from atom_stripe.models.tax_id import TaxId
     from atom_stripe.models.test_clock import TestClock
 
 
@@ -76,11 +80,11 @@ class Customer(StripeModel):
     address: Address | None
     balance: int | None
     business_name: str | None
-    cash_balance: StripeObject | None
+    cash_balance: CashBalance | None
     created: int
     currency: str | None
     customer_account: str | None
-    default_source: str | Account | StripeObject | None
+    default_source: str | Account | BankAccount | Card | StripeObject | None
     deleted: bool | None
     delinquent: bool | None
     description: str | None
@@ -99,11 +103,11 @@ class Customer(StripeModel):
     phone: str | None
     preferred_locales: list[str] | None
     shipping: Shipping | None
-    sources: ListObject[Account | StripeObject] | None
+    sources: ListObject[Account | BankAccount | Card | StripeObject] | None
     subscriptions: ListObject[Subscription] | None
     tax: Tax | None
     tax_exempt: Literal["exempt", "none", "reverse"] | str | None
-    tax_ids: ListObject[StripeObject] | None
+    tax_ids: ListObject[TaxId] | None
     test_clock: str | TestClock | None
 
     _shapes: ClassVar[Mapping[str, Any]] = {

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.card import Card as CardObject
     from atom_stripe.models.customer import Customer
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.invoice_line_item import InvoiceLineItem
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
     from atom_stripe.models.payment_intent import PaymentIntent
     from atom_stripe.models.payment_method import PaymentMethod
     from atom_stripe.models.setup_intent import SetupIntent
+    from atom_stripe.models.shipping_rate import ShippingRate
     from atom_stripe.models.subscription import Subscription
+    from atom_stripe.models.tax_id import TaxId
+    from atom_stripe.models.tax_rate import TaxRate
     from atom_stripe.models.test_clock import TestClock
 
 
@@ -98,7 +104,7 @@ class Invoice(InvoiceReaders, StripeModel):
         payment_method_type: str | None
         request_log_url: str | None
         setup_intent: SetupIntent | None
-        source: Account | StripeObject | None
+        source: Account | BankAccount | CardObject | StripeObject | None
         type: Literal["api_error", "card_error", "idempotency_error", "invalid_request_error"] | str
 
     class Parent(StripePart):
@@ -293,14 +299,14 @@ class Invoice(InvoiceReaders, StripeModel):
     class ShippingCost(StripePart):
         class Tax(StripePart):
             amount: int
-            rate: StripeObject
+            rate: TaxRate
             taxability_reason: str | None
             taxable_amount: int | None
 
         amount_subtotal: int
         amount_tax: int
         amount_total: int
-        shipping_rate: str | StripeObject | None
+        shipping_rate: str | ShippingRate | None
         taxes: list[Tax] | None
 
         _shapes: ClassVar[Mapping[str, Any]] = {"taxes": Tax}
@@ -377,14 +383,14 @@ class Invoice(InvoiceReaders, StripeModel):
 
     account_country: str | None
     account_name: str | None
-    account_tax_ids: list[str | StripeObject] | None
+    account_tax_ids: list[str | TaxId] | None
     amount_due: int
     amount_overpaid: int
     amount_paid: int
     amount_paid_off_stripe: int | None
     amount_remaining: int
     amount_shipping: int
-    application: str | StripeObject | None
+    application: str | Application | None
     attempt_count: int
     attempted: bool
     auto_advance: bool | None
@@ -420,8 +426,8 @@ class Invoice(InvoiceReaders, StripeModel):
     customer_tax_exempt: Literal["exempt", "none", "reverse"] | str | None
     customer_tax_ids: list[CustomerTaxId] | None
     default_payment_method: str | PaymentMethod | None
-    default_source: str | Account | StripeObject | None
-    default_tax_rates: list[StripeObject]
+    default_source: str | Account | BankAccount | CardObject | StripeObject | None
+    default_tax_rates: list[TaxRate]
     deleted: bool | None
     description: str | None
     due_date: int | None

@@ -10,11 +10,11 @@ from atom_stripe.models.moved import InvoiceItemReaders
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atom_stripe.models.base import StripeObject
     from atom_stripe.models.customer import Customer
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.invoice import Invoice
     from atom_stripe.models.price import Price
+    from atom_stripe.models.tax_rate import TaxRate
     from atom_stripe.models.test_clock import TestClock
 
 
@@ -94,7 +94,7 @@ class InvoiceItem(InvoiceItemReaders, StripeModel):
     proration_details: ProrationDetails | None
     quantity: int
     quantity_decimal: Decimal
-    tax_rates: list[StripeObject] | None
+    tax_rates: list[TaxRate] | None
     test_clock: str | TestClock | None
 
     _shapes: ClassVar[Mapping[str, Any]] = {

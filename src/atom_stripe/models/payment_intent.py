@@ -10,9 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.card import Card as CardObject
     from atom_stripe.models.customer import Customer
     from atom_stripe.models.payment_method import PaymentMethod
+    from atom_stripe.models.review import Review
     from atom_stripe.models.setup_intent import SetupIntent
 
 
@@ -76,7 +80,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
         payment_method_type: str | None
         request_log_url: str | None
         setup_intent: SetupIntent | None
-        source: Account | StripeObject | None
+        source: Account | BankAccount | CardObject | StripeObject | None
         type: Literal["api_error", "card_error", "idempotency_error", "invalid_request_error"] | str
 
     class ManagedPayments(StripePart):
@@ -1081,7 +1085,7 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
     amount_capturable: int
     amount_details: AmountDetails | None
     amount_received: int
-    application: str | StripeObject | None
+    application: str | Application | None
     application_fee_amount: int | None
     automatic_payment_methods: AutomaticPaymentMethods | None
     canceled_at: int | None
@@ -1126,10 +1130,10 @@ class PaymentIntent(PaymentIntentReaders, StripeModel):
     presentment_details: PresentmentDetails | None
     processing: Processing | None
     receipt_email: str | None
-    review: str | StripeObject | None
+    review: str | Review | None
     setup_future_usage: Literal["off_session", "on_session"] | str | None
     shipping: Shipping | None
-    source: str | Account | StripeObject | None
+    source: str | Account | BankAccount | CardObject | StripeObject | None
     statement_descriptor: str | None
     statement_descriptor_suffix: str | None
     status: (

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
-    from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.base import ListObject
+    from atom_stripe.models.line_item import LineItem
+    from atom_stripe.models.shipping_rate import ShippingRate
+    from atom_stripe.models.tax_id import TaxId
 
 
 class PaymentLink(StripeModel):
@@ -122,7 +126,7 @@ class PaymentLink(StripeModel):
                 amount_tax_display: str | None
                 template: str | None
 
-            account_tax_ids: list[str | StripeObject] | None
+            account_tax_ids: list[str | TaxId] | None
             custom_fields: list[CustomField] | None
             description: str | None
             footer: str | None
@@ -212,7 +216,7 @@ class PaymentLink(StripeModel):
 
     class ShippingOption(StripePart):
         shipping_amount: int
-        shipping_rate: str | StripeObject
+        shipping_rate: str | ShippingRate
 
     class SubscriptionData(StripePart):
         class InvoiceSettings(StripePart):
@@ -224,7 +228,7 @@ class PaymentLink(StripeModel):
                 account: str | Account | None
                 type: Literal["account", "self"] | str
 
-            account_tax_ids: list[str | StripeObject] | None
+            account_tax_ids: list[str | TaxId] | None
             custom_fields: list[CustomField] | None
             description: str | None
             footer: str | None
@@ -263,7 +267,7 @@ class PaymentLink(StripeModel):
     active: bool
     after_completion: AfterCompletion
     allow_promotion_codes: bool
-    application: str | StripeObject | None
+    application: str | Application | None
     application_fee_amount: int | None
     application_fee_percent: float | None
     automatic_tax: AutomaticTax
@@ -276,7 +280,7 @@ class PaymentLink(StripeModel):
     id: str
     inactive_message: str | None
     invoice_creation: InvoiceCreation | None
-    line_items: ListObject[StripeObject] | None
+    line_items: ListObject[LineItem] | None
     livemode: bool
     managed_payments: ManagedPayments | None
     metadata: dict[str, str]

@@ -8,9 +8,9 @@ from atom_stripe.models.base import StripeModel, StripePart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atom_stripe.models.base import StripeObject
     from atom_stripe.models.charge import Charge
     from atom_stripe.models.customer import Customer
+    from atom_stripe.models.setup_attempt import SetupAttempt
 
 
 class PaymentMethod(StripeModel):
@@ -154,7 +154,7 @@ class PaymentMethod(StripeModel):
 
             charge: str | None
             payment_method_details: PaymentMethodDetails | None
-            setup_attempt: str | StripeObject | None
+            setup_attempt: str | SetupAttempt | None
 
             _shapes: ClassVar[Mapping[str, Any]] = {"payment_method_details": PaymentMethodDetails}
 
@@ -479,7 +479,7 @@ class PaymentMethod(StripeModel):
     class SepaDebit(StripePart):
         class GeneratedFrom(StripePart):
             charge: str | Charge | None
-            setup_attempt: str | StripeObject | None
+            setup_attempt: str | SetupAttempt | None
 
         bank_code: str | None
         branch_code: str | None

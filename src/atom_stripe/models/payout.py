@@ -8,8 +8,10 @@ from atom_stripe.models.base import StripeModel, StripePart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from atom_stripe.models.application_fee import ApplicationFee
     from atom_stripe.models.balance_transaction import BalanceTransaction
-    from atom_stripe.models.base import StripeObject
+    from atom_stripe.models.bank_account import BankAccount
+    from atom_stripe.models.card import Card
 
 
 class Payout(StripeModel):
@@ -20,7 +22,7 @@ class Payout(StripeModel):
         value: str | None
 
     amount: int
-    application_fee: str | StripeObject | None
+    application_fee: str | ApplicationFee | None
     application_fee_amount: int | None
     arrival_date: int
     automatic: bool
@@ -28,7 +30,7 @@ class Payout(StripeModel):
     created: int
     currency: str
     description: str | None
-    destination: str | StripeObject | None
+    destination: str | BankAccount | Card | None
     failure_balance_transaction: str | BalanceTransaction | None
     failure_code: str | None
     failure_message: str | None

@@ -9,10 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import StripeObject
+    from atom_stripe.models.card import Card as CardObject
     from atom_stripe.models.customer import Customer
+    from atom_stripe.models.mandate import Mandate
     from atom_stripe.models.payment_intent import PaymentIntent
     from atom_stripe.models.payment_method import PaymentMethod
+    from atom_stripe.models.setup_attempt import SetupAttempt
 
 
 class SetupIntent(StripeModel):
@@ -37,7 +42,7 @@ class SetupIntent(StripeModel):
         payment_method_type: str | None
         request_log_url: str | None
         setup_intent: SetupIntent | None
-        source: Account | StripeObject | None
+        source: Account | BankAccount | CardObject | StripeObject | None
         type: Literal["api_error", "card_error", "idempotency_error", "invalid_request_error"] | str
 
     class ManagedPayments(StripePart):
@@ -305,7 +310,7 @@ class SetupIntent(StripeModel):
         }
 
     allowed_payment_method_types: list[str] | None
-    application: str | StripeObject | None
+    application: str | Application | None
     attach_to_self: bool | None
     automatic_payment_methods: AutomaticPaymentMethods | None
     cancellation_reason: Literal["abandoned", "duplicate", "requested_by_customer"] | str | None
@@ -318,10 +323,10 @@ class SetupIntent(StripeModel):
     flow_directions: list[Literal["inbound", "outbound"] | str] | None
     id: str
     last_setup_error: LastSetupError | None
-    latest_attempt: str | StripeObject | None
+    latest_attempt: str | SetupAttempt | None
     livemode: bool
     managed_payments: ManagedPayments | None
-    mandate: str | StripeObject | None
+    mandate: str | Mandate | None
     metadata: dict[str, str] | None
     next_action: NextAction | None
     object: Literal["setup_intent"]
@@ -330,7 +335,7 @@ class SetupIntent(StripeModel):
     payment_method_configuration_details: PaymentMethodConfigurationDetails | None
     payment_method_options: PaymentMethodOptions | None
     payment_method_types: list[str]
-    single_use_mandate: str | StripeObject | None
+    single_use_mandate: str | Mandate | None
     status: (
         Literal["canceled", "processing", "requires_action", "requires_confirmation", "requires_payment_method", "succeeded"] | str
     )

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
+    from atom_stripe.models.application import Application
+    from atom_stripe.models.bank_account import BankAccount
     from atom_stripe.models.base import ListObject, StripeObject
+    from atom_stripe.models.card import Card as CardObject
     from atom_stripe.models.customer import Customer
     from atom_stripe.models.discount import Discount
     from atom_stripe.models.invoice import Invoice
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from atom_stripe.models.setup_intent import SetupIntent
     from atom_stripe.models.subscription_item import SubscriptionItem
     from atom_stripe.models.subscription_schedule import SubscriptionSchedule
+    from atom_stripe.models.tax_id import TaxId
+    from atom_stripe.models.tax_rate import TaxRate
     from atom_stripe.models.test_clock import TestClock
 
 
@@ -108,7 +113,7 @@ class Subscription(SubscriptionReaders, StripeModel):
             account: str | Account | None
             type: Literal["account", "self"] | str
 
-        account_tax_ids: list[str | StripeObject] | None
+        account_tax_ids: list[str | TaxId] | None
         custom_fields: list[CustomField] | None
         description: str | None
         footer: str | None
@@ -356,7 +361,7 @@ class Subscription(SubscriptionReaders, StripeModel):
 
         _shapes: ClassVar[Mapping[str, Any]] = {"end_behavior": EndBehavior}
 
-    application: str | StripeObject | None
+    application: str | Application | None
     application_fee_percent: float | None
     automatic_tax: AutomaticTax
     billing_cycle_anchor: int
@@ -375,8 +380,8 @@ class Subscription(SubscriptionReaders, StripeModel):
     customer_account: str | None
     days_until_due: int | None
     default_payment_method: str | PaymentMethod | None
-    default_source: str | Account | StripeObject | None
-    default_tax_rates: list[StripeObject] | None
+    default_source: str | Account | BankAccount | CardObject | StripeObject | None
+    default_tax_rates: list[TaxRate] | None
     description: str | None
     ended_at: int | None
     id: str

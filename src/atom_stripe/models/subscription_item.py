@@ -8,9 +8,10 @@ from atom_stripe.models.base import StripeModel, StripePart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atom_stripe.models.base import StripeObject
     from atom_stripe.models.discount import Discount
+    from atom_stripe.models.plan import Plan
     from atom_stripe.models.price import Price
+    from atom_stripe.models.tax_rate import TaxRate
 
 
 class SubscriptionItem(StripeModel):
@@ -35,11 +36,11 @@ class SubscriptionItem(StripeModel):
     id: str
     metadata: dict[str, str]
     object: Literal["subscription_item"]
-    plan: StripeObject
+    plan: Plan
     price: Price
     quantity: int | None
     subscription: str
-    tax_rates: list[StripeObject] | None
+    tax_rates: list[TaxRate] | None
 
     _shapes: ClassVar[Mapping[str, Any]] = {
         "billing_thresholds": BillingThresholds,

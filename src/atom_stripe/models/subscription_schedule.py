@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atom_stripe.models.account import Account
-    from atom_stripe.models.base import StripeObject
+    from atom_stripe.models.application import Application
     from atom_stripe.models.coupon import Coupon
     from atom_stripe.models.customer import Customer
     from atom_stripe.models.discount import Discount as DiscountObject
     from atom_stripe.models.payment_method import PaymentMethod
+    from atom_stripe.models.plan import Plan
     from atom_stripe.models.price import Price
     from atom_stripe.models.promotion_code import PromotionCode
     from atom_stripe.models.subscription import Subscription
+    from atom_stripe.models.tax_id import TaxId
+    from atom_stripe.models.tax_rate import TaxRate
     from atom_stripe.models.test_clock import TestClock
 
 
@@ -62,7 +65,7 @@ class SubscriptionSchedule(StripeModel):
                 account: str | Account | None
                 type: Literal["account", "self"] | str
 
-            account_tax_ids: list[str | StripeObject] | None
+            account_tax_ids: list[str | TaxId] | None
             custom_fields: list[CustomField] | None
             days_until_due: int | None
             description: str | None
@@ -188,7 +191,7 @@ class SubscriptionSchedule(StripeModel):
             period: Period
             price: str | Price
             quantity: int | None
-            tax_rates: list[StripeObject] | None
+            tax_rates: list[TaxRate] | None
 
             _shapes: ClassVar[Mapping[str, Any]] = {"discounts": Discount, "metadata": dict, "period": Period}
 
@@ -221,7 +224,7 @@ class SubscriptionSchedule(StripeModel):
                 account: str | Account | None
                 type: Literal["account", "self"] | str
 
-            account_tax_ids: list[str | StripeObject] | None
+            account_tax_ids: list[str | TaxId] | None
             custom_fields: list[CustomField] | None
             days_until_due: int | None
             description: str | None
@@ -242,10 +245,10 @@ class SubscriptionSchedule(StripeModel):
             billing_thresholds: BillingThresholds | None
             discounts: list[Discount]
             metadata: dict[str, str] | None
-            plan: str | StripeObject
+            plan: str | Plan
             price: str | Price
             quantity: int | None
-            tax_rates: list[StripeObject] | None
+            tax_rates: list[TaxRate] | None
 
             _shapes: ClassVar[Mapping[str, Any]] = {
                 "billing_thresholds": BillingThresholds,
@@ -265,7 +268,7 @@ class SubscriptionSchedule(StripeModel):
         collection_method: Literal["charge_automatically", "send_invoice"] | str | None
         currency: str
         default_payment_method: str | PaymentMethod | None
-        default_tax_rates: list[StripeObject] | None
+        default_tax_rates: list[TaxRate] | None
         description: str | None
         discounts: list[Discount]
         end_date: int
@@ -290,7 +293,7 @@ class SubscriptionSchedule(StripeModel):
             "transfer_data": TransferData,
         }
 
-    application: str | StripeObject | None
+    application: str | Application | None
     billing_mode: BillingMode
     canceled_at: int | None
     completed_at: int | None

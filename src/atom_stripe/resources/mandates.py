@@ -11,7 +11,7 @@ from atom_stripe.resources.service import AsyncService, Service
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Mandate
     from atom_stripe.resources.params.mandates import MandateRetrieveParams
 
 _RETRIEVE = Operation("GET", "/v1/mandates/{mandate}")
@@ -20,7 +20,7 @@ _RETRIEVE = Operation("GET", "/v1/mandates/{mandate}")
 class MandateService(Service):
     """``stripe.mandates``, for a sync client."""
 
-    def retrieve(self, mandate: str, /, **params: Unpack[MandateRetrieveParams]) -> StripeObject:
+    def retrieve(self, mandate: str, /, **params: Unpack[MandateRetrieveParams]) -> Mandate:
         """``GET /v1/mandates/{mandate}``."""
         return self._calls.object(_RETRIEVE, params, mandate)
 
@@ -28,6 +28,6 @@ class MandateService(Service):
 class AsyncMandateService(AsyncService):
     """``stripe.mandates``, for an async client."""
 
-    async def retrieve(self, mandate: str, /, **params: Unpack[MandateRetrieveParams]) -> StripeObject:
+    async def retrieve(self, mandate: str, /, **params: Unpack[MandateRetrieveParams]) -> Mandate:
         """``GET /v1/mandates/{mandate}``."""
         return await self._calls.object(_RETRIEVE, params, mandate)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Plan
     from atom_stripe.resources.params.plans import (
         PlanCreateParams,
         PlanDeleteParams,
@@ -31,23 +31,23 @@ _CREATE = Operation("POST", "/v1/plans")
 class PlanService(Service):
     """``stripe.plans``, for a sync client."""
 
-    def delete(self, plan: str, /, **params: Unpack[PlanDeleteParams]) -> StripeObject:
+    def delete(self, plan: str, /, **params: Unpack[PlanDeleteParams]) -> Plan:
         """``DELETE /v1/plans/{plan}``."""
         return self._calls.object(_DELETE, params, plan)
 
-    def retrieve(self, plan: str, /, **params: Unpack[PlanRetrieveParams]) -> StripeObject:
+    def retrieve(self, plan: str, /, **params: Unpack[PlanRetrieveParams]) -> Plan:
         """``GET /v1/plans/{plan}``."""
         return self._calls.object(_RETRIEVE, params, plan)
 
-    def update(self, plan: str, /, **params: Unpack[PlanUpdateParams]) -> StripeObject:
+    def update(self, plan: str, /, **params: Unpack[PlanUpdateParams]) -> Plan:
         """``POST /v1/plans/{plan}``."""
         return self._calls.object(_UPDATE, params, plan)
 
-    def list(self, **params: Unpack[PlanListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[PlanListParams]) -> Page[Plan]:
         """``GET /v1/plans``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[PlanCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[PlanCreateParams]) -> Plan:
         """``POST /v1/plans``."""
         return self._calls.object(_CREATE, params)
 
@@ -55,22 +55,22 @@ class PlanService(Service):
 class AsyncPlanService(AsyncService):
     """``stripe.plans``, for an async client."""
 
-    async def delete(self, plan: str, /, **params: Unpack[PlanDeleteParams]) -> StripeObject:
+    async def delete(self, plan: str, /, **params: Unpack[PlanDeleteParams]) -> Plan:
         """``DELETE /v1/plans/{plan}``."""
         return await self._calls.object(_DELETE, params, plan)
 
-    async def retrieve(self, plan: str, /, **params: Unpack[PlanRetrieveParams]) -> StripeObject:
+    async def retrieve(self, plan: str, /, **params: Unpack[PlanRetrieveParams]) -> Plan:
         """``GET /v1/plans/{plan}``."""
         return await self._calls.object(_RETRIEVE, params, plan)
 
-    async def update(self, plan: str, /, **params: Unpack[PlanUpdateParams]) -> StripeObject:
+    async def update(self, plan: str, /, **params: Unpack[PlanUpdateParams]) -> Plan:
         """``POST /v1/plans/{plan}``."""
         return await self._calls.object(_UPDATE, params, plan)
 
-    def list(self, **params: Unpack[PlanListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[PlanListParams]) -> AsyncPages[Plan]:
         """``GET /v1/plans``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[PlanCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[PlanCreateParams]) -> Plan:
         """``POST /v1/plans``."""
         return await self._calls.object(_CREATE, params)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Review
     from atom_stripe.resources.params.reviews import ReviewApproveParams, ReviewListParams, ReviewRetrieveParams
 
 _LIST = Operation("GET", "/v1/reviews")
@@ -23,15 +23,15 @@ _APPROVE = Operation("POST", "/v1/reviews/{review}/approve")
 class ReviewService(Service):
     """``stripe.reviews``, for a sync client."""
 
-    def list(self, **params: Unpack[ReviewListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[ReviewListParams]) -> Page[Review]:
         """``GET /v1/reviews``."""
         return self._calls.page(_LIST, params)
 
-    def retrieve(self, review: str, /, **params: Unpack[ReviewRetrieveParams]) -> StripeObject:
+    def retrieve(self, review: str, /, **params: Unpack[ReviewRetrieveParams]) -> Review:
         """``GET /v1/reviews/{review}``."""
         return self._calls.object(_RETRIEVE, params, review)
 
-    def approve(self, review: str, /, **params: Unpack[ReviewApproveParams]) -> StripeObject:
+    def approve(self, review: str, /, **params: Unpack[ReviewApproveParams]) -> Review:
         """``POST /v1/reviews/{review}/approve``."""
         return self._calls.object(_APPROVE, params, review)
 
@@ -39,14 +39,14 @@ class ReviewService(Service):
 class AsyncReviewService(AsyncService):
     """``stripe.reviews``, for an async client."""
 
-    def list(self, **params: Unpack[ReviewListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[ReviewListParams]) -> AsyncPages[Review]:
         """``GET /v1/reviews``."""
         return self._calls.page(_LIST, params)
 
-    async def retrieve(self, review: str, /, **params: Unpack[ReviewRetrieveParams]) -> StripeObject:
+    async def retrieve(self, review: str, /, **params: Unpack[ReviewRetrieveParams]) -> Review:
         """``GET /v1/reviews/{review}``."""
         return await self._calls.object(_RETRIEVE, params, review)
 
-    async def approve(self, review: str, /, **params: Unpack[ReviewApproveParams]) -> StripeObject:
+    async def approve(self, review: str, /, **params: Unpack[ReviewApproveParams]) -> Review:
         """``POST /v1/reviews/{review}/approve``."""
         return await self._calls.object(_APPROVE, params, review)

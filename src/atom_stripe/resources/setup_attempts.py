@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import SetupAttempt
     from atom_stripe.resources.params.setup_attempts import SetupAttemptListParams
 
 _LIST = Operation("GET", "/v1/setup_attempts")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/setup_attempts")
 class SetupAttemptService(Service):
     """``stripe.setup_attempts``, for a sync client."""
 
-    def list(self, **params: Unpack[SetupAttemptListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[SetupAttemptListParams]) -> Page[SetupAttempt]:
         """``GET /v1/setup_attempts``."""
         return self._calls.page(_LIST, params)
 
@@ -29,6 +29,6 @@ class SetupAttemptService(Service):
 class AsyncSetupAttemptService(AsyncService):
     """``stripe.setup_attempts``, for an async client."""
 
-    def list(self, **params: Unpack[SetupAttemptListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[SetupAttemptListParams]) -> AsyncPages[SetupAttempt]:
         """``GET /v1/setup_attempts``."""
         return self._calls.page(_LIST, params)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import ShippingRate
     from atom_stripe.resources.params.shipping_rates import (
         ShippingRateCreateParams,
         ShippingRateListParams,
@@ -29,19 +29,19 @@ _UPDATE = Operation("POST", "/v1/shipping_rates/{shipping_rate_token}")
 class ShippingRateService(Service):
     """``stripe.shipping_rates``, for a sync client."""
 
-    def list(self, **params: Unpack[ShippingRateListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[ShippingRateListParams]) -> Page[ShippingRate]:
         """``GET /v1/shipping_rates``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[ShippingRateCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[ShippingRateCreateParams]) -> ShippingRate:
         """``POST /v1/shipping_rates``."""
         return self._calls.object(_CREATE, params)
 
-    def retrieve(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateRetrieveParams]) -> StripeObject:
+    def retrieve(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateRetrieveParams]) -> ShippingRate:
         """``GET /v1/shipping_rates/{shipping_rate_token}``."""
         return self._calls.object(_RETRIEVE, params, shipping_rate_token)
 
-    def update(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateUpdateParams]) -> StripeObject:
+    def update(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateUpdateParams]) -> ShippingRate:
         """``POST /v1/shipping_rates/{shipping_rate_token}``."""
         return self._calls.object(_UPDATE, params, shipping_rate_token)
 
@@ -49,18 +49,18 @@ class ShippingRateService(Service):
 class AsyncShippingRateService(AsyncService):
     """``stripe.shipping_rates``, for an async client."""
 
-    def list(self, **params: Unpack[ShippingRateListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[ShippingRateListParams]) -> AsyncPages[ShippingRate]:
         """``GET /v1/shipping_rates``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[ShippingRateCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[ShippingRateCreateParams]) -> ShippingRate:
         """``POST /v1/shipping_rates``."""
         return await self._calls.object(_CREATE, params)
 
-    async def retrieve(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateRetrieveParams]) -> StripeObject:
+    async def retrieve(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateRetrieveParams]) -> ShippingRate:
         """``GET /v1/shipping_rates/{shipping_rate_token}``."""
         return await self._calls.object(_RETRIEVE, params, shipping_rate_token)
 
-    async def update(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateUpdateParams]) -> StripeObject:
+    async def update(self, shipping_rate_token: str, /, **params: Unpack[ShippingRateUpdateParams]) -> ShippingRate:
         """``POST /v1/shipping_rates/{shipping_rate_token}``."""
         return await self._calls.object(_UPDATE, params, shipping_rate_token)

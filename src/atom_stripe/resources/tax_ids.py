@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import TaxId
     from atom_stripe.resources.params.tax_ids import TaxIdCreateParams, TaxIdDeleteParams, TaxIdListParams, TaxIdRetrieveParams
 
 _DELETE = Operation("DELETE", "/v1/tax_ids/{id}")
@@ -24,19 +24,19 @@ _CREATE = Operation("POST", "/v1/tax_ids")
 class TaxIdService(Service):
     """``stripe.tax_ids``, for a sync client."""
 
-    def delete(self, id: str, /, **params: Unpack[TaxIdDeleteParams]) -> StripeObject:
+    def delete(self, id: str, /, **params: Unpack[TaxIdDeleteParams]) -> TaxId:
         """``DELETE /v1/tax_ids/{id}``."""
         return self._calls.object(_DELETE, params, id)
 
-    def retrieve(self, id: str, /, **params: Unpack[TaxIdRetrieveParams]) -> StripeObject:
+    def retrieve(self, id: str, /, **params: Unpack[TaxIdRetrieveParams]) -> TaxId:
         """``GET /v1/tax_ids/{id}``."""
         return self._calls.object(_RETRIEVE, params, id)
 
-    def list(self, **params: Unpack[TaxIdListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[TaxIdListParams]) -> Page[TaxId]:
         """``GET /v1/tax_ids``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[TaxIdCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[TaxIdCreateParams]) -> TaxId:
         """``POST /v1/tax_ids``."""
         return self._calls.object(_CREATE, params)
 
@@ -44,18 +44,18 @@ class TaxIdService(Service):
 class AsyncTaxIdService(AsyncService):
     """``stripe.tax_ids``, for an async client."""
 
-    async def delete(self, id: str, /, **params: Unpack[TaxIdDeleteParams]) -> StripeObject:
+    async def delete(self, id: str, /, **params: Unpack[TaxIdDeleteParams]) -> TaxId:
         """``DELETE /v1/tax_ids/{id}``."""
         return await self._calls.object(_DELETE, params, id)
 
-    async def retrieve(self, id: str, /, **params: Unpack[TaxIdRetrieveParams]) -> StripeObject:
+    async def retrieve(self, id: str, /, **params: Unpack[TaxIdRetrieveParams]) -> TaxId:
         """``GET /v1/tax_ids/{id}``."""
         return await self._calls.object(_RETRIEVE, params, id)
 
-    def list(self, **params: Unpack[TaxIdListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[TaxIdListParams]) -> AsyncPages[TaxId]:
         """``GET /v1/tax_ids``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[TaxIdCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[TaxIdCreateParams]) -> TaxId:
         """``POST /v1/tax_ids``."""
         return await self._calls.object(_CREATE, params)

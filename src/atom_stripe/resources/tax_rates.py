@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import TaxRate
     from atom_stripe.resources.params.tax_rates import (
         TaxRateCreateParams,
         TaxRateListParams,
@@ -29,19 +29,19 @@ _UPDATE = Operation("POST", "/v1/tax_rates/{tax_rate}")
 class TaxRateService(Service):
     """``stripe.tax_rates``, for a sync client."""
 
-    def list(self, **params: Unpack[TaxRateListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[TaxRateListParams]) -> Page[TaxRate]:
         """``GET /v1/tax_rates``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[TaxRateCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[TaxRateCreateParams]) -> TaxRate:
         """``POST /v1/tax_rates``."""
         return self._calls.object(_CREATE, params)
 
-    def retrieve(self, tax_rate: str, /, **params: Unpack[TaxRateRetrieveParams]) -> StripeObject:
+    def retrieve(self, tax_rate: str, /, **params: Unpack[TaxRateRetrieveParams]) -> TaxRate:
         """``GET /v1/tax_rates/{tax_rate}``."""
         return self._calls.object(_RETRIEVE, params, tax_rate)
 
-    def update(self, tax_rate: str, /, **params: Unpack[TaxRateUpdateParams]) -> StripeObject:
+    def update(self, tax_rate: str, /, **params: Unpack[TaxRateUpdateParams]) -> TaxRate:
         """``POST /v1/tax_rates/{tax_rate}``."""
         return self._calls.object(_UPDATE, params, tax_rate)
 
@@ -49,18 +49,18 @@ class TaxRateService(Service):
 class AsyncTaxRateService(AsyncService):
     """``stripe.tax_rates``, for an async client."""
 
-    def list(self, **params: Unpack[TaxRateListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[TaxRateListParams]) -> AsyncPages[TaxRate]:
         """``GET /v1/tax_rates``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[TaxRateCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[TaxRateCreateParams]) -> TaxRate:
         """``POST /v1/tax_rates``."""
         return await self._calls.object(_CREATE, params)
 
-    async def retrieve(self, tax_rate: str, /, **params: Unpack[TaxRateRetrieveParams]) -> StripeObject:
+    async def retrieve(self, tax_rate: str, /, **params: Unpack[TaxRateRetrieveParams]) -> TaxRate:
         """``GET /v1/tax_rates/{tax_rate}``."""
         return await self._calls.object(_RETRIEVE, params, tax_rate)
 
-    async def update(self, tax_rate: str, /, **params: Unpack[TaxRateUpdateParams]) -> StripeObject:
+    async def update(self, tax_rate: str, /, **params: Unpack[TaxRateUpdateParams]) -> TaxRate:
         """``POST /v1/tax_rates/{tax_rate}``."""
         return await self._calls.object(_UPDATE, params, tax_rate)

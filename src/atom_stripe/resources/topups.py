@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Topup
     from atom_stripe.resources.params.topups import (
         TopupCancelParams,
         TopupCreateParams,
@@ -31,23 +31,23 @@ _CANCEL = Operation("POST", "/v1/topups/{topup}/cancel")
 class TopupService(Service):
     """``stripe.topups``, for a sync client."""
 
-    def list(self, **params: Unpack[TopupListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[TopupListParams]) -> Page[Topup]:
         """``GET /v1/topups``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[TopupCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[TopupCreateParams]) -> Topup:
         """``POST /v1/topups``."""
         return self._calls.object(_CREATE, params)
 
-    def retrieve(self, topup: str, /, **params: Unpack[TopupRetrieveParams]) -> StripeObject:
+    def retrieve(self, topup: str, /, **params: Unpack[TopupRetrieveParams]) -> Topup:
         """``GET /v1/topups/{topup}``."""
         return self._calls.object(_RETRIEVE, params, topup)
 
-    def update(self, topup: str, /, **params: Unpack[TopupUpdateParams]) -> StripeObject:
+    def update(self, topup: str, /, **params: Unpack[TopupUpdateParams]) -> Topup:
         """``POST /v1/topups/{topup}``."""
         return self._calls.object(_UPDATE, params, topup)
 
-    def cancel(self, topup: str, /, **params: Unpack[TopupCancelParams]) -> StripeObject:
+    def cancel(self, topup: str, /, **params: Unpack[TopupCancelParams]) -> Topup:
         """``POST /v1/topups/{topup}/cancel``."""
         return self._calls.object(_CANCEL, params, topup)
 
@@ -55,22 +55,22 @@ class TopupService(Service):
 class AsyncTopupService(AsyncService):
     """``stripe.topups``, for an async client."""
 
-    def list(self, **params: Unpack[TopupListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[TopupListParams]) -> AsyncPages[Topup]:
         """``GET /v1/topups``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[TopupCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[TopupCreateParams]) -> Topup:
         """``POST /v1/topups``."""
         return await self._calls.object(_CREATE, params)
 
-    async def retrieve(self, topup: str, /, **params: Unpack[TopupRetrieveParams]) -> StripeObject:
+    async def retrieve(self, topup: str, /, **params: Unpack[TopupRetrieveParams]) -> Topup:
         """``GET /v1/topups/{topup}``."""
         return await self._calls.object(_RETRIEVE, params, topup)
 
-    async def update(self, topup: str, /, **params: Unpack[TopupUpdateParams]) -> StripeObject:
+    async def update(self, topup: str, /, **params: Unpack[TopupUpdateParams]) -> Topup:
         """``POST /v1/topups/{topup}``."""
         return await self._calls.object(_UPDATE, params, topup)
 
-    async def cancel(self, topup: str, /, **params: Unpack[TopupCancelParams]) -> StripeObject:
+    async def cancel(self, topup: str, /, **params: Unpack[TopupCancelParams]) -> Topup:
         """``POST /v1/topups/{topup}/cancel``."""
         return await self._calls.object(_CANCEL, params, topup)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Person
     from atom_stripe.resources.params.accounts.persons import (
         AccountPersonCreateParams,
         AccountPersonDeleteParams,
@@ -31,23 +31,23 @@ _CREATE = Operation("POST", "/v1/accounts/{account}/persons")
 class AccountPersonService(Service):
     """``stripe.accounts.persons``, for a sync client."""
 
-    def delete(self, account: str, person: str, /, **params: Unpack[AccountPersonDeleteParams]) -> StripeObject:
+    def delete(self, account: str, person: str, /, **params: Unpack[AccountPersonDeleteParams]) -> Person:
         """``DELETE /v1/accounts/{account}/persons/{person}``."""
         return self._calls.object(_DELETE, params, account, person)
 
-    def retrieve(self, account: str, person: str, /, **params: Unpack[AccountPersonRetrieveParams]) -> StripeObject:
+    def retrieve(self, account: str, person: str, /, **params: Unpack[AccountPersonRetrieveParams]) -> Person:
         """``GET /v1/accounts/{account}/persons/{person}``."""
         return self._calls.object(_RETRIEVE, params, account, person)
 
-    def update(self, account: str, person: str, /, **params: Unpack[AccountPersonUpdateParams]) -> StripeObject:
+    def update(self, account: str, person: str, /, **params: Unpack[AccountPersonUpdateParams]) -> Person:
         """``POST /v1/accounts/{account}/persons/{person}``."""
         return self._calls.object(_UPDATE, params, account, person)
 
-    def list(self, account: str, /, **params: Unpack[AccountPersonListParams]) -> Page[StripeObject]:
+    def list(self, account: str, /, **params: Unpack[AccountPersonListParams]) -> Page[Person]:
         """``GET /v1/accounts/{account}/persons``."""
         return self._calls.page(_LIST, params, account)
 
-    def create(self, account: str, /, **params: Unpack[AccountPersonCreateParams]) -> StripeObject:
+    def create(self, account: str, /, **params: Unpack[AccountPersonCreateParams]) -> Person:
         """``POST /v1/accounts/{account}/persons``."""
         return self._calls.object(_CREATE, params, account)
 
@@ -55,22 +55,22 @@ class AccountPersonService(Service):
 class AsyncAccountPersonService(AsyncService):
     """``stripe.accounts.persons``, for an async client."""
 
-    async def delete(self, account: str, person: str, /, **params: Unpack[AccountPersonDeleteParams]) -> StripeObject:
+    async def delete(self, account: str, person: str, /, **params: Unpack[AccountPersonDeleteParams]) -> Person:
         """``DELETE /v1/accounts/{account}/persons/{person}``."""
         return await self._calls.object(_DELETE, params, account, person)
 
-    async def retrieve(self, account: str, person: str, /, **params: Unpack[AccountPersonRetrieveParams]) -> StripeObject:
+    async def retrieve(self, account: str, person: str, /, **params: Unpack[AccountPersonRetrieveParams]) -> Person:
         """``GET /v1/accounts/{account}/persons/{person}``."""
         return await self._calls.object(_RETRIEVE, params, account, person)
 
-    async def update(self, account: str, person: str, /, **params: Unpack[AccountPersonUpdateParams]) -> StripeObject:
+    async def update(self, account: str, person: str, /, **params: Unpack[AccountPersonUpdateParams]) -> Person:
         """``POST /v1/accounts/{account}/persons/{person}``."""
         return await self._calls.object(_UPDATE, params, account, person)
 
-    def list(self, account: str, /, **params: Unpack[AccountPersonListParams]) -> AsyncPages[StripeObject]:
+    def list(self, account: str, /, **params: Unpack[AccountPersonListParams]) -> AsyncPages[Person]:
         """``GET /v1/accounts/{account}/persons``."""
         return self._calls.page(_LIST, params, account)
 
-    async def create(self, account: str, /, **params: Unpack[AccountPersonCreateParams]) -> StripeObject:
+    async def create(self, account: str, /, **params: Unpack[AccountPersonCreateParams]) -> Person:
         """``POST /v1/accounts/{account}/persons``."""
         return await self._calls.object(_CREATE, params, account)

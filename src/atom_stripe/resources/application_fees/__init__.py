@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import ApplicationFee
     from atom_stripe.resources.application_fees.refunds import ApplicationFeeRefundService, AsyncApplicationFeeRefundService
     from atom_stripe.resources.params.application_fees import ApplicationFeeListParams, ApplicationFeeRetrieveParams
 
@@ -31,11 +31,11 @@ class ApplicationFeeService(Service):
 
         return ApplicationFeeRefundService(self._calls)
 
-    def list(self, **params: Unpack[ApplicationFeeListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[ApplicationFeeListParams]) -> Page[ApplicationFee]:
         """``GET /v1/application_fees``."""
         return self._calls.page(_LIST, params)
 
-    def retrieve(self, id: str, /, **params: Unpack[ApplicationFeeRetrieveParams]) -> StripeObject:
+    def retrieve(self, id: str, /, **params: Unpack[ApplicationFeeRetrieveParams]) -> ApplicationFee:
         """``GET /v1/application_fees/{id}``."""
         return self._calls.object(_RETRIEVE, params, id)
 
@@ -50,10 +50,10 @@ class AsyncApplicationFeeService(AsyncService):
 
         return AsyncApplicationFeeRefundService(self._calls)
 
-    def list(self, **params: Unpack[ApplicationFeeListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[ApplicationFeeListParams]) -> AsyncPages[ApplicationFee]:
         """``GET /v1/application_fees``."""
         return self._calls.page(_LIST, params)
 
-    async def retrieve(self, id: str, /, **params: Unpack[ApplicationFeeRetrieveParams]) -> StripeObject:
+    async def retrieve(self, id: str, /, **params: Unpack[ApplicationFeeRetrieveParams]) -> ApplicationFee:
         """``GET /v1/application_fees/{id}``."""
         return await self._calls.object(_RETRIEVE, params, id)

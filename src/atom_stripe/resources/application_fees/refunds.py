@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import ApplicationFeeRefund
     from atom_stripe.resources.params.application_fees.refunds import (
         ApplicationFeeRefundCreateParams,
         ApplicationFeeRefundListParams,
@@ -29,19 +29,19 @@ _CREATE = Operation("POST", "/v1/application_fees/{id}/refunds")
 class ApplicationFeeRefundService(Service):
     """``stripe.application_fees.refunds``, for a sync client."""
 
-    def retrieve(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundRetrieveParams]) -> StripeObject:
+    def retrieve(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundRetrieveParams]) -> ApplicationFeeRefund:
         """``GET /v1/application_fees/{fee}/refunds/{id}``."""
         return self._calls.object(_RETRIEVE, params, fee, id)
 
-    def update(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundUpdateParams]) -> StripeObject:
+    def update(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundUpdateParams]) -> ApplicationFeeRefund:
         """``POST /v1/application_fees/{fee}/refunds/{id}``."""
         return self._calls.object(_UPDATE, params, fee, id)
 
-    def list(self, id: str, /, **params: Unpack[ApplicationFeeRefundListParams]) -> Page[StripeObject]:
+    def list(self, id: str, /, **params: Unpack[ApplicationFeeRefundListParams]) -> Page[ApplicationFeeRefund]:
         """``GET /v1/application_fees/{id}/refunds``."""
         return self._calls.page(_LIST, params, id)
 
-    def create(self, id: str, /, **params: Unpack[ApplicationFeeRefundCreateParams]) -> StripeObject:
+    def create(self, id: str, /, **params: Unpack[ApplicationFeeRefundCreateParams]) -> ApplicationFeeRefund:
         """``POST /v1/application_fees/{id}/refunds``."""
         return self._calls.object(_CREATE, params, id)
 
@@ -49,18 +49,18 @@ class ApplicationFeeRefundService(Service):
 class AsyncApplicationFeeRefundService(AsyncService):
     """``stripe.application_fees.refunds``, for an async client."""
 
-    async def retrieve(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundRetrieveParams]) -> StripeObject:
+    async def retrieve(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundRetrieveParams]) -> ApplicationFeeRefund:
         """``GET /v1/application_fees/{fee}/refunds/{id}``."""
         return await self._calls.object(_RETRIEVE, params, fee, id)
 
-    async def update(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundUpdateParams]) -> StripeObject:
+    async def update(self, fee: str, id: str, /, **params: Unpack[ApplicationFeeRefundUpdateParams]) -> ApplicationFeeRefund:
         """``POST /v1/application_fees/{fee}/refunds/{id}``."""
         return await self._calls.object(_UPDATE, params, fee, id)
 
-    def list(self, id: str, /, **params: Unpack[ApplicationFeeRefundListParams]) -> AsyncPages[StripeObject]:
+    def list(self, id: str, /, **params: Unpack[ApplicationFeeRefundListParams]) -> AsyncPages[ApplicationFeeRefund]:
         """``GET /v1/application_fees/{id}/refunds``."""
         return self._calls.page(_LIST, params, id)
 
-    async def create(self, id: str, /, **params: Unpack[ApplicationFeeRefundCreateParams]) -> StripeObject:
+    async def create(self, id: str, /, **params: Unpack[ApplicationFeeRefundCreateParams]) -> ApplicationFeeRefund:
         """``POST /v1/application_fees/{id}/refunds``."""
         return await self._calls.object(_CREATE, params, id)

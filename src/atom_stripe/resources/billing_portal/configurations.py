@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import BillingPortalConfiguration
     from atom_stripe.resources.params.billing_portal.configurations import (
         ConfigurationCreateParams,
         ConfigurationListParams,
@@ -29,19 +29,19 @@ _UPDATE = Operation("POST", "/v1/billing_portal/configurations/{configuration}")
 class ConfigurationService(Service):
     """``stripe.billing_portal.configurations``, for a sync client."""
 
-    def list(self, **params: Unpack[ConfigurationListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[ConfigurationListParams]) -> Page[BillingPortalConfiguration]:
         """``GET /v1/billing_portal/configurations``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[ConfigurationCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[ConfigurationCreateParams]) -> BillingPortalConfiguration:
         """``POST /v1/billing_portal/configurations``."""
         return self._calls.object(_CREATE, params)
 
-    def retrieve(self, configuration: str, /, **params: Unpack[ConfigurationRetrieveParams]) -> StripeObject:
+    def retrieve(self, configuration: str, /, **params: Unpack[ConfigurationRetrieveParams]) -> BillingPortalConfiguration:
         """``GET /v1/billing_portal/configurations/{configuration}``."""
         return self._calls.object(_RETRIEVE, params, configuration)
 
-    def update(self, configuration: str, /, **params: Unpack[ConfigurationUpdateParams]) -> StripeObject:
+    def update(self, configuration: str, /, **params: Unpack[ConfigurationUpdateParams]) -> BillingPortalConfiguration:
         """``POST /v1/billing_portal/configurations/{configuration}``."""
         return self._calls.object(_UPDATE, params, configuration)
 
@@ -49,18 +49,18 @@ class ConfigurationService(Service):
 class AsyncConfigurationService(AsyncService):
     """``stripe.billing_portal.configurations``, for an async client."""
 
-    def list(self, **params: Unpack[ConfigurationListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[ConfigurationListParams]) -> AsyncPages[BillingPortalConfiguration]:
         """``GET /v1/billing_portal/configurations``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[ConfigurationCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[ConfigurationCreateParams]) -> BillingPortalConfiguration:
         """``POST /v1/billing_portal/configurations``."""
         return await self._calls.object(_CREATE, params)
 
-    async def retrieve(self, configuration: str, /, **params: Unpack[ConfigurationRetrieveParams]) -> StripeObject:
+    async def retrieve(self, configuration: str, /, **params: Unpack[ConfigurationRetrieveParams]) -> BillingPortalConfiguration:
         """``GET /v1/billing_portal/configurations/{configuration}``."""
         return await self._calls.object(_RETRIEVE, params, configuration)
 
-    async def update(self, configuration: str, /, **params: Unpack[ConfigurationUpdateParams]) -> StripeObject:
+    async def update(self, configuration: str, /, **params: Unpack[ConfigurationUpdateParams]) -> BillingPortalConfiguration:
         """``POST /v1/billing_portal/configurations/{configuration}``."""
         return await self._calls.object(_UPDATE, params, configuration)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import CreditNoteLineItem
     from atom_stripe.resources.params.credit_notes.line_items import CreditNoteLineItemListParams
 
 _LIST = Operation("GET", "/v1/credit_notes/{credit_note}/lines")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/credit_notes/{credit_note}/lines")
 class CreditNoteLineItemService(Service):
     """``stripe.credit_notes.line_items``, for a sync client."""
 
-    def list(self, credit_note: str, /, **params: Unpack[CreditNoteLineItemListParams]) -> Page[StripeObject]:
+    def list(self, credit_note: str, /, **params: Unpack[CreditNoteLineItemListParams]) -> Page[CreditNoteLineItem]:
         """``GET /v1/credit_notes/{credit_note}/lines``."""
         return self._calls.page(_LIST, params, credit_note)
 
@@ -29,6 +29,6 @@ class CreditNoteLineItemService(Service):
 class AsyncCreditNoteLineItemService(AsyncService):
     """``stripe.credit_notes.line_items``, for an async client."""
 
-    def list(self, credit_note: str, /, **params: Unpack[CreditNoteLineItemListParams]) -> AsyncPages[StripeObject]:
+    def list(self, credit_note: str, /, **params: Unpack[CreditNoteLineItemListParams]) -> AsyncPages[CreditNoteLineItem]:
         """``GET /v1/credit_notes/{credit_note}/lines``."""
         return self._calls.page(_LIST, params, credit_note)

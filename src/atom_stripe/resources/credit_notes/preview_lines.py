@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import CreditNoteLineItem
     from atom_stripe.resources.params.credit_notes.preview_lines import CreditNotePreviewLinesListParams
 
 _LIST = Operation("GET", "/v1/credit_notes/preview/lines")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/credit_notes/preview/lines")
 class CreditNotePreviewLinesService(Service):
     """``stripe.credit_notes.preview_lines``, for a sync client."""
 
-    def list(self, **params: Unpack[CreditNotePreviewLinesListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[CreditNotePreviewLinesListParams]) -> Page[CreditNoteLineItem]:
         """``GET /v1/credit_notes/preview/lines``."""
         return self._calls.page(_LIST, params)
 
@@ -29,6 +29,6 @@ class CreditNotePreviewLinesService(Service):
 class AsyncCreditNotePreviewLinesService(AsyncService):
     """``stripe.credit_notes.preview_lines``, for an async client."""
 
-    def list(self, **params: Unpack[CreditNotePreviewLinesListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[CreditNotePreviewLinesListParams]) -> AsyncPages[CreditNoteLineItem]:
         """``GET /v1/credit_notes/preview/lines``."""
         return self._calls.page(_LIST, params)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import CustomerBalanceTransaction
     from atom_stripe.resources.params.customers.balance_transactions import (
         CustomerBalanceTransactionCreateParams,
         CustomerBalanceTransactionListParams,
@@ -29,21 +29,23 @@ _UPDATE = Operation("POST", "/v1/customers/{customer}/balance_transactions/{tran
 class CustomerBalanceTransactionService(Service):
     """``stripe.customers.balance_transactions``, for a sync client."""
 
-    def list(self, customer: str, /, **params: Unpack[CustomerBalanceTransactionListParams]) -> Page[StripeObject]:
+    def list(self, customer: str, /, **params: Unpack[CustomerBalanceTransactionListParams]) -> Page[CustomerBalanceTransaction]:
         """``GET /v1/customers/{customer}/balance_transactions``."""
         return self._calls.page(_LIST, params, customer)
 
-    def create(self, customer: str, /, **params: Unpack[CustomerBalanceTransactionCreateParams]) -> StripeObject:
+    def create(self, customer: str, /, **params: Unpack[CustomerBalanceTransactionCreateParams]) -> CustomerBalanceTransaction:
         """``POST /v1/customers/{customer}/balance_transactions``."""
         return self._calls.object(_CREATE, params, customer)
 
     def retrieve(
         self, customer: str, transaction: str, /, **params: Unpack[CustomerBalanceTransactionRetrieveParams]
-    ) -> StripeObject:
+    ) -> CustomerBalanceTransaction:
         """``GET /v1/customers/{customer}/balance_transactions/{transaction}``."""
         return self._calls.object(_RETRIEVE, params, customer, transaction)
 
-    def update(self, customer: str, transaction: str, /, **params: Unpack[CustomerBalanceTransactionUpdateParams]) -> StripeObject:
+    def update(
+        self, customer: str, transaction: str, /, **params: Unpack[CustomerBalanceTransactionUpdateParams]
+    ) -> CustomerBalanceTransaction:
         """``POST /v1/customers/{customer}/balance_transactions/{transaction}``."""
         return self._calls.object(_UPDATE, params, customer, transaction)
 
@@ -51,22 +53,26 @@ class CustomerBalanceTransactionService(Service):
 class AsyncCustomerBalanceTransactionService(AsyncService):
     """``stripe.customers.balance_transactions``, for an async client."""
 
-    def list(self, customer: str, /, **params: Unpack[CustomerBalanceTransactionListParams]) -> AsyncPages[StripeObject]:
+    def list(
+        self, customer: str, /, **params: Unpack[CustomerBalanceTransactionListParams]
+    ) -> AsyncPages[CustomerBalanceTransaction]:
         """``GET /v1/customers/{customer}/balance_transactions``."""
         return self._calls.page(_LIST, params, customer)
 
-    async def create(self, customer: str, /, **params: Unpack[CustomerBalanceTransactionCreateParams]) -> StripeObject:
+    async def create(
+        self, customer: str, /, **params: Unpack[CustomerBalanceTransactionCreateParams]
+    ) -> CustomerBalanceTransaction:
         """``POST /v1/customers/{customer}/balance_transactions``."""
         return await self._calls.object(_CREATE, params, customer)
 
     async def retrieve(
         self, customer: str, transaction: str, /, **params: Unpack[CustomerBalanceTransactionRetrieveParams]
-    ) -> StripeObject:
+    ) -> CustomerBalanceTransaction:
         """``GET /v1/customers/{customer}/balance_transactions/{transaction}``."""
         return await self._calls.object(_RETRIEVE, params, customer, transaction)
 
     async def update(
         self, customer: str, transaction: str, /, **params: Unpack[CustomerBalanceTransactionUpdateParams]
-    ) -> StripeObject:
+    ) -> CustomerBalanceTransaction:
         """``POST /v1/customers/{customer}/balance_transactions/{transaction}``."""
         return await self._calls.object(_UPDATE, params, customer, transaction)

@@ -11,7 +11,7 @@ from atom_stripe.resources.service import AsyncService, Service
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import CashBalance
     from atom_stripe.resources.params.customers.cash_balance import (
         CustomerCashBalanceRetrieveParams,
         CustomerCashBalanceUpdateParams,
@@ -24,11 +24,11 @@ _UPDATE = Operation("POST", "/v1/customers/{customer}/cash_balance")
 class CustomerCashBalanceService(Service):
     """``stripe.customers.cash_balance``, for a sync client."""
 
-    def retrieve(self, customer: str, /, **params: Unpack[CustomerCashBalanceRetrieveParams]) -> StripeObject:
+    def retrieve(self, customer: str, /, **params: Unpack[CustomerCashBalanceRetrieveParams]) -> CashBalance:
         """``GET /v1/customers/{customer}/cash_balance``."""
         return self._calls.object(_RETRIEVE, params, customer)
 
-    def update(self, customer: str, /, **params: Unpack[CustomerCashBalanceUpdateParams]) -> StripeObject:
+    def update(self, customer: str, /, **params: Unpack[CustomerCashBalanceUpdateParams]) -> CashBalance:
         """``POST /v1/customers/{customer}/cash_balance``."""
         return self._calls.object(_UPDATE, params, customer)
 
@@ -36,10 +36,10 @@ class CustomerCashBalanceService(Service):
 class AsyncCustomerCashBalanceService(AsyncService):
     """``stripe.customers.cash_balance``, for an async client."""
 
-    async def retrieve(self, customer: str, /, **params: Unpack[CustomerCashBalanceRetrieveParams]) -> StripeObject:
+    async def retrieve(self, customer: str, /, **params: Unpack[CustomerCashBalanceRetrieveParams]) -> CashBalance:
         """``GET /v1/customers/{customer}/cash_balance``."""
         return await self._calls.object(_RETRIEVE, params, customer)
 
-    async def update(self, customer: str, /, **params: Unpack[CustomerCashBalanceUpdateParams]) -> StripeObject:
+    async def update(self, customer: str, /, **params: Unpack[CustomerCashBalanceUpdateParams]) -> CashBalance:
         """``POST /v1/customers/{customer}/cash_balance``."""
         return await self._calls.object(_UPDATE, params, customer)

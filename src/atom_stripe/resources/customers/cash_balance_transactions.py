@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import CustomerCashBalanceTransaction
     from atom_stripe.resources.params.customers.cash_balance_transactions import (
         CustomerCashBalanceTransactionListParams,
         CustomerCashBalanceTransactionRetrieveParams,
@@ -25,13 +25,15 @@ _RETRIEVE = Operation("GET", "/v1/customers/{customer}/cash_balance_transactions
 class CustomerCashBalanceTransactionService(Service):
     """``stripe.customers.cash_balance_transactions``, for a sync client."""
 
-    def list(self, customer: str, /, **params: Unpack[CustomerCashBalanceTransactionListParams]) -> Page[StripeObject]:
+    def list(
+        self, customer: str, /, **params: Unpack[CustomerCashBalanceTransactionListParams]
+    ) -> Page[CustomerCashBalanceTransaction]:
         """``GET /v1/customers/{customer}/cash_balance_transactions``."""
         return self._calls.page(_LIST, params, customer)
 
     def retrieve(
         self, customer: str, transaction: str, /, **params: Unpack[CustomerCashBalanceTransactionRetrieveParams]
-    ) -> StripeObject:
+    ) -> CustomerCashBalanceTransaction:
         """``GET /v1/customers/{customer}/cash_balance_transactions/{transaction}``."""
         return self._calls.object(_RETRIEVE, params, customer, transaction)
 
@@ -39,12 +41,14 @@ class CustomerCashBalanceTransactionService(Service):
 class AsyncCustomerCashBalanceTransactionService(AsyncService):
     """``stripe.customers.cash_balance_transactions``, for an async client."""
 
-    def list(self, customer: str, /, **params: Unpack[CustomerCashBalanceTransactionListParams]) -> AsyncPages[StripeObject]:
+    def list(
+        self, customer: str, /, **params: Unpack[CustomerCashBalanceTransactionListParams]
+    ) -> AsyncPages[CustomerCashBalanceTransaction]:
         """``GET /v1/customers/{customer}/cash_balance_transactions``."""
         return self._calls.page(_LIST, params, customer)
 
     async def retrieve(
         self, customer: str, transaction: str, /, **params: Unpack[CustomerCashBalanceTransactionRetrieveParams]
-    ) -> StripeObject:
+    ) -> CustomerCashBalanceTransaction:
         """``GET /v1/customers/{customer}/cash_balance_transactions/{transaction}``."""
         return await self._calls.object(_RETRIEVE, params, customer, transaction)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import BankAccount, StripeObject
     from atom_stripe.resources.params.customers.payment_sources import (
         CustomerPaymentSourceCreateParams,
         CustomerPaymentSourceDeleteParams,
@@ -53,7 +53,7 @@ class CustomerPaymentSourceService(Service):
         """``DELETE /v1/customers/{customer}/sources/{id}``."""
         return self._calls.object(_DELETE, params, customer, id)
 
-    def verify(self, customer: str, id: str, /, **params: Unpack[CustomerPaymentSourceVerifyParams]) -> StripeObject:
+    def verify(self, customer: str, id: str, /, **params: Unpack[CustomerPaymentSourceVerifyParams]) -> BankAccount:
         """``POST /v1/customers/{customer}/sources/{id}/verify``."""
         return self._calls.object(_VERIFY, params, customer, id)
 
@@ -81,6 +81,6 @@ class AsyncCustomerPaymentSourceService(AsyncService):
         """``DELETE /v1/customers/{customer}/sources/{id}``."""
         return await self._calls.object(_DELETE, params, customer, id)
 
-    async def verify(self, customer: str, id: str, /, **params: Unpack[CustomerPaymentSourceVerifyParams]) -> StripeObject:
+    async def verify(self, customer: str, id: str, /, **params: Unpack[CustomerPaymentSourceVerifyParams]) -> BankAccount:
         """``POST /v1/customers/{customer}/sources/{id}/verify``."""
         return await self._calls.object(_VERIFY, params, customer, id)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import TaxId
     from atom_stripe.resources.params.customers.tax_ids import (
         CustomerTaxIdCreateParams,
         CustomerTaxIdDeleteParams,
@@ -29,19 +29,19 @@ _CREATE = Operation("POST", "/v1/customers/{customer}/tax_ids")
 class CustomerTaxIdService(Service):
     """``stripe.customers.tax_ids``, for a sync client."""
 
-    def delete(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdDeleteParams]) -> StripeObject:
+    def delete(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdDeleteParams]) -> TaxId:
         """``DELETE /v1/customers/{customer}/tax_ids/{id}``."""
         return self._calls.object(_DELETE, params, customer, id)
 
-    def retrieve(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdRetrieveParams]) -> StripeObject:
+    def retrieve(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdRetrieveParams]) -> TaxId:
         """``GET /v1/customers/{customer}/tax_ids/{id}``."""
         return self._calls.object(_RETRIEVE, params, customer, id)
 
-    def list(self, customer: str, /, **params: Unpack[CustomerTaxIdListParams]) -> Page[StripeObject]:
+    def list(self, customer: str, /, **params: Unpack[CustomerTaxIdListParams]) -> Page[TaxId]:
         """``GET /v1/customers/{customer}/tax_ids``."""
         return self._calls.page(_LIST, params, customer)
 
-    def create(self, customer: str, /, **params: Unpack[CustomerTaxIdCreateParams]) -> StripeObject:
+    def create(self, customer: str, /, **params: Unpack[CustomerTaxIdCreateParams]) -> TaxId:
         """``POST /v1/customers/{customer}/tax_ids``."""
         return self._calls.object(_CREATE, params, customer)
 
@@ -49,18 +49,18 @@ class CustomerTaxIdService(Service):
 class AsyncCustomerTaxIdService(AsyncService):
     """``stripe.customers.tax_ids``, for an async client."""
 
-    async def delete(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdDeleteParams]) -> StripeObject:
+    async def delete(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdDeleteParams]) -> TaxId:
         """``DELETE /v1/customers/{customer}/tax_ids/{id}``."""
         return await self._calls.object(_DELETE, params, customer, id)
 
-    async def retrieve(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdRetrieveParams]) -> StripeObject:
+    async def retrieve(self, customer: str, id: str, /, **params: Unpack[CustomerTaxIdRetrieveParams]) -> TaxId:
         """``GET /v1/customers/{customer}/tax_ids/{id}``."""
         return await self._calls.object(_RETRIEVE, params, customer, id)
 
-    def list(self, customer: str, /, **params: Unpack[CustomerTaxIdListParams]) -> AsyncPages[StripeObject]:
+    def list(self, customer: str, /, **params: Unpack[CustomerTaxIdListParams]) -> AsyncPages[TaxId]:
         """``GET /v1/customers/{customer}/tax_ids``."""
         return self._calls.page(_LIST, params, customer)
 
-    async def create(self, customer: str, /, **params: Unpack[CustomerTaxIdCreateParams]) -> StripeObject:
+    async def create(self, customer: str, /, **params: Unpack[CustomerTaxIdCreateParams]) -> TaxId:
         """``POST /v1/customers/{customer}/tax_ids``."""
         return await self._calls.object(_CREATE, params, customer)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import LineItem
     from atom_stripe.resources.params.payment_links.line_items import PaymentLinkLineItemListParams
 
 _LIST = Operation("GET", "/v1/payment_links/{payment_link}/line_items")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/payment_links/{payment_link}/line_items")
 class PaymentLinkLineItemService(Service):
     """``stripe.payment_links.line_items``, for a sync client."""
 
-    def list(self, payment_link: str, /, **params: Unpack[PaymentLinkLineItemListParams]) -> Page[StripeObject]:
+    def list(self, payment_link: str, /, **params: Unpack[PaymentLinkLineItemListParams]) -> Page[LineItem]:
         """``GET /v1/payment_links/{payment_link}/line_items``."""
         return self._calls.page(_LIST, params, payment_link)
 
@@ -29,6 +29,6 @@ class PaymentLinkLineItemService(Service):
 class AsyncPaymentLinkLineItemService(AsyncService):
     """``stripe.payment_links.line_items``, for an async client."""
 
-    def list(self, payment_link: str, /, **params: Unpack[PaymentLinkLineItemListParams]) -> AsyncPages[StripeObject]:
+    def list(self, payment_link: str, /, **params: Unpack[PaymentLinkLineItemListParams]) -> AsyncPages[LineItem]:
         """``GET /v1/payment_links/{payment_link}/line_items``."""
         return self._calls.page(_LIST, params, payment_link)

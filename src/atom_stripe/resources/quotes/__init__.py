@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Quote
     from atom_stripe.resources.params.quotes import (
         QuoteAcceptParams,
         QuoteCancelParams,
@@ -57,31 +57,31 @@ class QuoteService(Service):
 
         return QuoteLineItemService(self._calls)
 
-    def list(self, **params: Unpack[QuoteListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[QuoteListParams]) -> Page[Quote]:
         """``GET /v1/quotes``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[QuoteCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[QuoteCreateParams]) -> Quote:
         """``POST /v1/quotes``."""
         return self._calls.object(_CREATE, params)
 
-    def retrieve(self, quote: str, /, **params: Unpack[QuoteRetrieveParams]) -> StripeObject:
+    def retrieve(self, quote: str, /, **params: Unpack[QuoteRetrieveParams]) -> Quote:
         """``GET /v1/quotes/{quote}``."""
         return self._calls.object(_RETRIEVE, params, quote)
 
-    def update(self, quote: str, /, **params: Unpack[QuoteUpdateParams]) -> StripeObject:
+    def update(self, quote: str, /, **params: Unpack[QuoteUpdateParams]) -> Quote:
         """``POST /v1/quotes/{quote}``."""
         return self._calls.object(_UPDATE, params, quote)
 
-    def accept(self, quote: str, /, **params: Unpack[QuoteAcceptParams]) -> StripeObject:
+    def accept(self, quote: str, /, **params: Unpack[QuoteAcceptParams]) -> Quote:
         """``POST /v1/quotes/{quote}/accept``."""
         return self._calls.object(_ACCEPT, params, quote)
 
-    def cancel(self, quote: str, /, **params: Unpack[QuoteCancelParams]) -> StripeObject:
+    def cancel(self, quote: str, /, **params: Unpack[QuoteCancelParams]) -> Quote:
         """``POST /v1/quotes/{quote}/cancel``."""
         return self._calls.object(_CANCEL, params, quote)
 
-    def finalize_quote(self, quote: str, /, **params: Unpack[QuoteFinalizeQuoteParams]) -> StripeObject:
+    def finalize_quote(self, quote: str, /, **params: Unpack[QuoteFinalizeQuoteParams]) -> Quote:
         """``POST /v1/quotes/{quote}/finalize``."""
         return self._calls.object(_FINALIZE_QUOTE, params, quote)
 
@@ -107,31 +107,31 @@ class AsyncQuoteService(AsyncService):
 
         return AsyncQuoteLineItemService(self._calls)
 
-    def list(self, **params: Unpack[QuoteListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[QuoteListParams]) -> AsyncPages[Quote]:
         """``GET /v1/quotes``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[QuoteCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[QuoteCreateParams]) -> Quote:
         """``POST /v1/quotes``."""
         return await self._calls.object(_CREATE, params)
 
-    async def retrieve(self, quote: str, /, **params: Unpack[QuoteRetrieveParams]) -> StripeObject:
+    async def retrieve(self, quote: str, /, **params: Unpack[QuoteRetrieveParams]) -> Quote:
         """``GET /v1/quotes/{quote}``."""
         return await self._calls.object(_RETRIEVE, params, quote)
 
-    async def update(self, quote: str, /, **params: Unpack[QuoteUpdateParams]) -> StripeObject:
+    async def update(self, quote: str, /, **params: Unpack[QuoteUpdateParams]) -> Quote:
         """``POST /v1/quotes/{quote}``."""
         return await self._calls.object(_UPDATE, params, quote)
 
-    async def accept(self, quote: str, /, **params: Unpack[QuoteAcceptParams]) -> StripeObject:
+    async def accept(self, quote: str, /, **params: Unpack[QuoteAcceptParams]) -> Quote:
         """``POST /v1/quotes/{quote}/accept``."""
         return await self._calls.object(_ACCEPT, params, quote)
 
-    async def cancel(self, quote: str, /, **params: Unpack[QuoteCancelParams]) -> StripeObject:
+    async def cancel(self, quote: str, /, **params: Unpack[QuoteCancelParams]) -> Quote:
         """``POST /v1/quotes/{quote}/cancel``."""
         return await self._calls.object(_CANCEL, params, quote)
 
-    async def finalize_quote(self, quote: str, /, **params: Unpack[QuoteFinalizeQuoteParams]) -> StripeObject:
+    async def finalize_quote(self, quote: str, /, **params: Unpack[QuoteFinalizeQuoteParams]) -> Quote:
         """``POST /v1/quotes/{quote}/finalize``."""
         return await self._calls.object(_FINALIZE_QUOTE, params, quote)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import LineItem
     from atom_stripe.resources.params.quotes.computed_upfront_line_items import QuoteComputedUpfrontLineItemsListParams
 
 _LIST = Operation("GET", "/v1/quotes/{quote}/computed_upfront_line_items")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/quotes/{quote}/computed_upfront_line_items")
 class QuoteComputedUpfrontLineItemsService(Service):
     """``stripe.quotes.computed_upfront_line_items``, for a sync client."""
 
-    def list(self, quote: str, /, **params: Unpack[QuoteComputedUpfrontLineItemsListParams]) -> Page[StripeObject]:
+    def list(self, quote: str, /, **params: Unpack[QuoteComputedUpfrontLineItemsListParams]) -> Page[LineItem]:
         """``GET /v1/quotes/{quote}/computed_upfront_line_items``."""
         return self._calls.page(_LIST, params, quote)
 
@@ -29,6 +29,6 @@ class QuoteComputedUpfrontLineItemsService(Service):
 class AsyncQuoteComputedUpfrontLineItemsService(AsyncService):
     """``stripe.quotes.computed_upfront_line_items``, for an async client."""
 
-    def list(self, quote: str, /, **params: Unpack[QuoteComputedUpfrontLineItemsListParams]) -> AsyncPages[StripeObject]:
+    def list(self, quote: str, /, **params: Unpack[QuoteComputedUpfrontLineItemsListParams]) -> AsyncPages[LineItem]:
         """``GET /v1/quotes/{quote}/computed_upfront_line_items``."""
         return self._calls.page(_LIST, params, quote)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import LineItem
     from atom_stripe.resources.params.quotes.line_items import QuoteLineItemListParams
 
 _LIST = Operation("GET", "/v1/quotes/{quote}/line_items")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/quotes/{quote}/line_items")
 class QuoteLineItemService(Service):
     """``stripe.quotes.line_items``, for a sync client."""
 
-    def list(self, quote: str, /, **params: Unpack[QuoteLineItemListParams]) -> Page[StripeObject]:
+    def list(self, quote: str, /, **params: Unpack[QuoteLineItemListParams]) -> Page[LineItem]:
         """``GET /v1/quotes/{quote}/line_items``."""
         return self._calls.page(_LIST, params, quote)
 
@@ -29,6 +29,6 @@ class QuoteLineItemService(Service):
 class AsyncQuoteLineItemService(AsyncService):
     """``stripe.quotes.line_items``, for an async client."""
 
-    def list(self, quote: str, /, **params: Unpack[QuoteLineItemListParams]) -> AsyncPages[StripeObject]:
+    def list(self, quote: str, /, **params: Unpack[QuoteLineItemListParams]) -> AsyncPages[LineItem]:
         """``GET /v1/quotes/{quote}/line_items``."""
         return self._calls.page(_LIST, params, quote)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import EarlyFraudWarning
     from atom_stripe.resources.params.radar.early_fraud_warnings import EarlyFraudWarningListParams, EarlyFraudWarningRetrieveParams
 
 _LIST = Operation("GET", "/v1/radar/early_fraud_warnings")
@@ -22,11 +22,11 @@ _RETRIEVE = Operation("GET", "/v1/radar/early_fraud_warnings/{early_fraud_warnin
 class EarlyFraudWarningService(Service):
     """``stripe.radar.early_fraud_warnings``, for a sync client."""
 
-    def list(self, **params: Unpack[EarlyFraudWarningListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[EarlyFraudWarningListParams]) -> Page[EarlyFraudWarning]:
         """``GET /v1/radar/early_fraud_warnings``."""
         return self._calls.page(_LIST, params)
 
-    def retrieve(self, early_fraud_warning: str, /, **params: Unpack[EarlyFraudWarningRetrieveParams]) -> StripeObject:
+    def retrieve(self, early_fraud_warning: str, /, **params: Unpack[EarlyFraudWarningRetrieveParams]) -> EarlyFraudWarning:
         """``GET /v1/radar/early_fraud_warnings/{early_fraud_warning}``."""
         return self._calls.object(_RETRIEVE, params, early_fraud_warning)
 
@@ -34,10 +34,10 @@ class EarlyFraudWarningService(Service):
 class AsyncEarlyFraudWarningService(AsyncService):
     """``stripe.radar.early_fraud_warnings``, for an async client."""
 
-    def list(self, **params: Unpack[EarlyFraudWarningListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[EarlyFraudWarningListParams]) -> AsyncPages[EarlyFraudWarning]:
         """``GET /v1/radar/early_fraud_warnings``."""
         return self._calls.page(_LIST, params)
 
-    async def retrieve(self, early_fraud_warning: str, /, **params: Unpack[EarlyFraudWarningRetrieveParams]) -> StripeObject:
+    async def retrieve(self, early_fraud_warning: str, /, **params: Unpack[EarlyFraudWarningRetrieveParams]) -> EarlyFraudWarning:
         """``GET /v1/radar/early_fraud_warnings/{early_fraud_warning}``."""
         return await self._calls.object(_RETRIEVE, params, early_fraud_warning)

@@ -11,7 +11,7 @@ from atom_stripe.resources.service import AsyncService, Service
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import CustomerCashBalanceTransaction
     from atom_stripe.resources.params.test_helpers.customers import CustomerFundCashBalanceParams
 
 _FUND_CASH_BALANCE = Operation("POST", "/v1/test_helpers/customers/{customer}/fund_cash_balance")
@@ -20,7 +20,9 @@ _FUND_CASH_BALANCE = Operation("POST", "/v1/test_helpers/customers/{customer}/fu
 class CustomerService(Service):
     """``stripe.test_helpers.customers``, for a sync client."""
 
-    def fund_cash_balance(self, customer: str, /, **params: Unpack[CustomerFundCashBalanceParams]) -> StripeObject:
+    def fund_cash_balance(
+        self, customer: str, /, **params: Unpack[CustomerFundCashBalanceParams]
+    ) -> CustomerCashBalanceTransaction:
         """``POST /v1/test_helpers/customers/{customer}/fund_cash_balance``."""
         return self._calls.object(_FUND_CASH_BALANCE, params, customer)
 
@@ -28,6 +30,8 @@ class CustomerService(Service):
 class AsyncCustomerService(AsyncService):
     """``stripe.test_helpers.customers``, for an async client."""
 
-    async def fund_cash_balance(self, customer: str, /, **params: Unpack[CustomerFundCashBalanceParams]) -> StripeObject:
+    async def fund_cash_balance(
+        self, customer: str, /, **params: Unpack[CustomerFundCashBalanceParams]
+    ) -> CustomerCashBalanceTransaction:
         """``POST /v1/test_helpers/customers/{customer}/fund_cash_balance``."""
         return await self._calls.object(_FUND_CASH_BALANCE, params, customer)

@@ -13,7 +13,7 @@ from typing import Any
 _VALIDATION = frozenset({"parameter_missing", "parameter_unknown", "parameters_exclusive", "sandbox_unsupported"})
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, and one that tests ask for
+class Refusal(Exception):
     """An answer of Stripe's that is an error. *committed*: what the operation did before it stays done, as with a declined card."""
 
     def __init__(
@@ -39,7 +39,8 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, and one that tests as
     def kept(self) -> bool:
         """Whether an idempotency key keeps this answer: whether it came after the operation had begun."""
         code = self.code or ""
-        return not (code in _VALIDATION or code.startswith("parameter_invalid") or self.status in {401, 403, 429})
+        early = code in _VALIDATION or code.startswith("parameter_invalid") or self.error.get("param") == "expand"
+        return not early and self.status not in {401, 403, 429}
 
 
 def error_object(

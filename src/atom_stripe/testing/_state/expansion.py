@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     Wishes = dict[str, Any]
 
+ANY = "*"
+"""For ``Kind.expands``: a field that points to objects of several kinds, told apart by their ids."""
+
 _DEEPEST = 4
 _LISTS = frozenset({"list", "search_result"})
 
@@ -86,6 +89,8 @@ class _Expansion:
     def _target(self, kind: str, value: Any, wanted: Wishes) -> Any:
         if value is None:
             return None
+        if kind == ANY:
+            kind = next((name for name, entry in self._kinds.items() if value.startswith(f"{entry.prefix}_")), "")
         row = self._transaction.account.table(kind).get(value)
         return value if row is None else self.object(row, {} if row.get("deleted") else wanted)
 

@@ -25,6 +25,12 @@ class Record:
     status: int | None = None
     body: bytes = field(default=b"", repr=False)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of every answer under the key: which request did the work, and whether this is its answer again."""
+        replayed = {} if self.status is None else {"Idempotent-Replayed": "true"}
+        return {"Original-Request": self.request_id, **replayed}
+
 
 class Keys:
     """The keys of one account."""
@@ -53,7 +59,7 @@ class Keys:
             raise Refusal(409, message, code="idempotency_key_in_use", headers={"Stripe-Should-Retry": "true"})
         return record
 
-    def forget(self, key: str, record: Record) -> None:
-        """Let *key* be used again: its request was refused before the operation began."""
-        if self._records.get(key) is record:
+    def release(self, key: str, record: Record) -> None:
+        """Let *key* be used again if nothing was kept under it: its request was refused before the operation began."""
+        if record.status is None and self._records.get(key) is record:
             del self._records[key]

@@ -2,18 +2,24 @@
 What Stripe knows and the sandbox may not: every operation, its parameters, every type of event.
 
 Asked only when a request is about to be refused, to tell what Stripe would refuse too from what only the sandbox does not do. The
-answers come from the generated parameter types and, below the top level, from those of the ``stripe`` package.
+answers come from our generated parameter types and, for parameters inside others, from the source text of the ``stripe`` package, which
+is read and never loaded.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import walk_packages
-from typing import Any
+
+from atom_stripe.config import OPTIONS
 
 _OPERATION = re.compile(r"``((?:GET|POST|DELETE) /v[12]/\S+)``\.")
+_NESTED = re.compile(r"[A-Z]\w+Params[A-Z]\w*")
 _QUOTED = re.compile(r"'([a-z0-9_.*]+)'")
 
 
@@ -50,38 +56,47 @@ def pattern(template: str) -> re.Pattern[str]:
     return re.compile("".join(rf"(?P<{part[1:-1]}>[^/]+)" if part[:1] == "{" else re.escape(part) for part in re.split(r"(\{\w+\})", template)))
 
 
-def parameter(operation_name: str, path: tuple[str, ...]) -> bool:
-    """Return whether Stripe's operation takes the parameter at *path*: ``("shipping", "address", "line1")``."""
-    kind = operations().get(operation_name)
-    if kind is None or path[0] not in kind.__annotations__ or path[0] in _options():
+def parameter(name: str, path: tuple[str, ...]) -> bool:
+    """Return whether Stripe's operation *name* takes the parameter at *path*: ``("shipping", "address", "line1")``."""
+    kind = operations().get(name)
+    if kind is None or path[0] not in kind.__annotations__ or path[0] in OPTIONS:
         return False
-    return len(path) == 1 or _reaches(_inside(kind.__annotations__[path[0]]), path[1:])
+    return len(path) == 1 or _reaches(str(kind.__annotations__[path[0]]), path[1:], kind.__module__)
 
 
 @cache
-def event_types() -> frozenset[str]:
-    """Return every type of event that an endpoint can ask for, and ``*``."""
-    kind = operations()["POST /v1/webhook_endpoints"]
-    return frozenset(_QUOTED.findall(str(kind.__annotations__["enabled_events"])))
+def words(name: str, parameter_name: str) -> frozenset[str]:
+    """Return the words that the operation *name* takes for a parameter: the types of events, or of payment methods."""
+    return frozenset(_QUOTED.findall(str(operations()[name].__annotations__[parameter_name])))
 
 
-def _reaches(kinds: list[type], path: tuple[str, ...]) -> bool:
-    if path[0].isdigit() or path[0] == "":
-        return len(path) == 1 or _reaches(kinds, path[1:])
-    for kind in kinds:
-        if path[0] in kind.__annotations__:
-            return len(path) == 1 or _reaches(_inside(kind.__annotations__[path[0]]), path[1:])
+def _reaches(annotation: str, path: tuple[str, ...], module: str) -> bool:
+    """Return whether an object of the type *annotation* has a field at *path*. Indexes of lists do not count."""
+    if path[0].isdigit() or not path[0]:
+        return len(path) == 1 or _reaches(annotation, path[1:], module)
+    for name in _NESTED.findall(annotation):
+        field = _fields(name, module).get(path[0])
+        if field is not None and (len(path) == 1 or _reaches(field, path[1:], module)):
+            return True
     return False
 
 
-def _inside(annotation: Any) -> list[type]:
-    """Return the types of objects that *annotation* names."""
-    names = re.findall(r"[A-Z]\w+Params[A-Z]\w*", str(annotation))
-    stripe_params: Any = import_module("stripe.params") if names else None
-    return [getattr(stripe_params, name) for name in names if hasattr(stripe_params, name)]
-
-
 @cache
-def _options() -> frozenset[str]:
-    options: frozenset[str] = import_module("atom_stripe.config").OPTIONS
-    return options
+def _fields(name: str, module: str) -> dict[str, str]:
+    """Return the fields of a parameter's type, as stripe's sources have it: those of *module*'s own part of the API come first."""
+    spec = find_spec("stripe")
+    if spec is None or spec.origin is None:
+        return {}
+    folder = Path(spec.origin).parent / "params"
+    file = "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", name.partition("Params")[0] + "Params").lower() + ".py"
+    for part in [*module.split("."), "."]:
+        path = folder / part / file
+        if path.is_file():
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and node.name == name:
+                    return {
+                        entry.target.id: ast.unparse(entry.annotation)
+                        for entry in node.body
+                        if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name)
+                    }
+    return {}

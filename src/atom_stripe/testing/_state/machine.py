@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from atom_stripe._wire.messages import Reply
@@ -19,7 +19,7 @@ from atom_stripe.testing._state.clock import Agenda
 from atom_stripe.testing._state.errors import Refusal
 from atom_stripe.testing._state.events import EVENT, event
 from atom_stripe.testing._state.expansion import expanded
-from atom_stripe.testing._state.faults import Fault, Faults, LostAnswerError
+from atom_stripe.testing._state.faults import Faults
 from atom_stripe.testing._state.ids import Ids
 from atom_stripe.testing._state.requests import path_of, read
 from atom_stripe.testing._state.routing import Call
@@ -27,7 +27,7 @@ from atom_stripe.testing._state.store import Account
 from atom_stripe.testing._state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from atom_stripe._wire.messages import Request
     from atom_stripe.testing._state.clock import Clock, Job
@@ -110,25 +110,30 @@ class Machine:
         """
         with self._lock:
             request_id = self.ids.new("req", 14)
-        fault = self.faults.take(request.method.upper(), path_of(request.url))
+            fault = self.faults.take(request.method.upper(), path_of(request.url))
         headers = {
             "content-type": "application/json",
             "cache-control": "no-cache, no-store",
             "request-id": request_id,
             "stripe-version": API_VERSION,
         }
+        strike = fault.strike() if fault else None
         try:
-            if fault and not fault.done:
-                raise fault.strike()
+            if strike and fault and not fault.done:
+                raise strike
             message = read(request)
             if key := message.headers.get("idempotency-key"):
                 headers["idempotency-key"] = key[:1000]
             access.check_key(message.headers)
             headers["stripe-version"] = access.check_version(message.headers)
             account = access.find_account(message.headers, self.account, self.accounts)
-            outcome = self._operate(message, account, request_id, key, fault)
+            outcome = self._operate(message, account, request_id, key, strike)
         except Refusal as refusal:
             outcome = Outcome.of(refusal)
+        if isinstance(strike, Refusal):
+            outcome = replace(Outcome.of(strike), headers={**outcome.headers, **strike.headers})
+        elif strike:
+            raise strike
         headers.update({name.lower(): value for name, value in outcome.headers.items()})
         return Reply(outcome.status, headers, outcome.body)
 
@@ -151,6 +156,11 @@ class Machine:
                 self.clock.timestamp = max(when, self.clock.timestamp)
                 self.perform(job, self.accounts[account])
             self.clock.timestamp = moment
+
+    def token(self, kind: str, length: int) -> str:
+        """Return *length* letters and digits for an id or a secret of a kind."""
+        with self._lock:
+            return self.ids.token(kind, length)
 
     def connect(self) -> Account:
         """Add an account that is connected to the sandbox's own."""
@@ -175,7 +185,11 @@ class Machine:
             del self._held[key]
             held.release()
 
-    def _operate(self, message: Message, account: Account, request_id: str, key: str | None, fault: Fault | None) -> Outcome:
+    def holds(self, key: str) -> bool:
+        """Return whether requests under an idempotency key are kept in flight."""
+        return key in self._held
+
+    def _operate(self, message: Message, account: Account, request_id: str, key: str | None, strike: Exception | None) -> Outcome:
         route, arguments = self._catalog.match(message.method, message.path)
         # Parameters are read before the key is looked at: what fails here leaves nothing under it.
         params = route.read(message.params)
@@ -183,25 +197,27 @@ class Machine:
         # Only POSTs need a key; GET and DELETE are idempotent by themselves.
         if not key or message.method != "POST":
             with self._lock:
-                return _struck(self._run(route, call, (request_id, None)), fault)
+                return self._run(route, call, (request_id, None))
         fingerprint = json.dumps([message.method, message.path, message.params], sort_keys=True)
         with self._lock:
             record = account.keys.begin(key, fingerprint, request_id, self.clock.timestamp)
-        replay_headers = {"Original-Request": record.request_id}
+        headers = record.headers
         if record.status is not None:
-            return Outcome(record.status, record.body, {**replay_headers, "Idempotent-Replayed": "true"})
+            return Outcome(record.status, record.body, headers)
         try:
             if held := self._held.get(key):
                 held.pause()
             with self._lock:
-                outcome = _struck(self._run(route, call, (request_id, key)), fault, keep=(record.keep, replay_headers))
+                outcome = self._run(route, call, (request_id, key))
+                if isinstance(strike, Refusal):
+                    # It failed after the work had begun, so this is what the key keeps.
+                    outcome = replace(Outcome.of(strike), kept=True)
                 if outcome.kept:
                     record.status, record.body = outcome.status, outcome.body
-                return outcome
         finally:
             with self._lock:
-                if record.status is None:
-                    account.keys.forget(key, record)
+                account.keys.release(key, record)
+        return replace(outcome, headers={**outcome.headers, **headers})
 
     def _run(self, route: Route, call: Call, request: tuple[str, str | None]) -> Outcome:
         """Do the work, as a whole or not at all."""
@@ -229,8 +245,8 @@ class Machine:
             self._outbox.post(account, row)
         for when, job in work.agenda:
             self._agenda.add(when, account.id, job)
-        for job in work.afterwards:
-            self.perform(job, account)
+        for job, where in work.afterwards:
+            self.perform(job, self.accounts[where])
 
 
 def dumped(value: Any) -> bytes:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from atom_stripe.testing._state.currencies import check_currency
 from atom_stripe.testing._state.errors import empty, invalid, missing
 
 if TYPE_CHECKING:
@@ -149,10 +150,7 @@ class Currency:
     unsettable: bool = False
 
     def read(self, value: Any, name: str) -> str:
-        text = _scalar(value, name).lower()
-        if text not in SMALLEST_CHARGE:
-            raise invalid(f"{name} must be the three-letter code of a currency that Stripe supports.", name)
-        return text
+        return check_currency(_scalar(value, name), name)
 
 
 @dataclass(frozen=True, slots=True)

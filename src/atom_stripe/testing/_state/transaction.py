@@ -39,7 +39,7 @@ class Transaction:
     clock: Clock = field(repr=False)
     happenings: list[Happening] = field(default_factory=list, repr=False)
     agenda: list[tuple[int, Job]] = field(default_factory=list, repr=False)
-    afterwards: list[Job] = field(default_factory=list, repr=False)
+    afterwards: list[tuple[Job, str]] = field(default_factory=list, repr=False)
     _before: dict[tuple[str, str], Row | None] = field(default_factory=dict, repr=False)
 
     @property
@@ -87,9 +87,9 @@ class Transaction:
         """Let *job* happen by itself at *when*, if this work is kept."""
         self.agenda.append((when, job))
 
-    def after(self, job: Job) -> None:
-        """Let *job* happen by itself right after this work was answered."""
-        self.afterwards.append(job)
+    def after(self, job: Job, account: str | None = None) -> None:
+        """Let *job* happen by itself right after this work was answered, here or in another *account*."""
+        self.afterwards.append((job, account or self.account.id))
 
     def changed(self, row: Row) -> bool:
         """Return whether *row* is other than before this work."""

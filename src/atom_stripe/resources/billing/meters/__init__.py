@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import Meter
     from atom_stripe.resources.billing.meters.event_summaries import AsyncMeterEventSummaryService, MeterEventSummaryService
     from atom_stripe.resources.params.billing.meters import (
         MeterCreateParams,
@@ -42,27 +42,27 @@ class MeterService(Service):
 
         return MeterEventSummaryService(self._calls)
 
-    def list(self, **params: Unpack[MeterListParams]) -> Page[StripeObject]:
+    def list(self, **params: Unpack[MeterListParams]) -> Page[Meter]:
         """``GET /v1/billing/meters``."""
         return self._calls.page(_LIST, params)
 
-    def create(self, **params: Unpack[MeterCreateParams]) -> StripeObject:
+    def create(self, **params: Unpack[MeterCreateParams]) -> Meter:
         """``POST /v1/billing/meters``."""
         return self._calls.object(_CREATE, params)
 
-    def retrieve(self, id: str, /, **params: Unpack[MeterRetrieveParams]) -> StripeObject:
+    def retrieve(self, id: str, /, **params: Unpack[MeterRetrieveParams]) -> Meter:
         """``GET /v1/billing/meters/{id}``."""
         return self._calls.object(_RETRIEVE, params, id)
 
-    def update(self, id: str, /, **params: Unpack[MeterUpdateParams]) -> StripeObject:
+    def update(self, id: str, /, **params: Unpack[MeterUpdateParams]) -> Meter:
         """``POST /v1/billing/meters/{id}``."""
         return self._calls.object(_UPDATE, params, id)
 
-    def deactivate(self, id: str, /, **params: Unpack[MeterDeactivateParams]) -> StripeObject:
+    def deactivate(self, id: str, /, **params: Unpack[MeterDeactivateParams]) -> Meter:
         """``POST /v1/billing/meters/{id}/deactivate``."""
         return self._calls.object(_DEACTIVATE, params, id)
 
-    def reactivate(self, id: str, /, **params: Unpack[MeterReactivateParams]) -> StripeObject:
+    def reactivate(self, id: str, /, **params: Unpack[MeterReactivateParams]) -> Meter:
         """``POST /v1/billing/meters/{id}/reactivate``."""
         return self._calls.object(_REACTIVATE, params, id)
 
@@ -77,26 +77,26 @@ class AsyncMeterService(AsyncService):
 
         return AsyncMeterEventSummaryService(self._calls)
 
-    def list(self, **params: Unpack[MeterListParams]) -> AsyncPages[StripeObject]:
+    def list(self, **params: Unpack[MeterListParams]) -> AsyncPages[Meter]:
         """``GET /v1/billing/meters``."""
         return self._calls.page(_LIST, params)
 
-    async def create(self, **params: Unpack[MeterCreateParams]) -> StripeObject:
+    async def create(self, **params: Unpack[MeterCreateParams]) -> Meter:
         """``POST /v1/billing/meters``."""
         return await self._calls.object(_CREATE, params)
 
-    async def retrieve(self, id: str, /, **params: Unpack[MeterRetrieveParams]) -> StripeObject:
+    async def retrieve(self, id: str, /, **params: Unpack[MeterRetrieveParams]) -> Meter:
         """``GET /v1/billing/meters/{id}``."""
         return await self._calls.object(_RETRIEVE, params, id)
 
-    async def update(self, id: str, /, **params: Unpack[MeterUpdateParams]) -> StripeObject:
+    async def update(self, id: str, /, **params: Unpack[MeterUpdateParams]) -> Meter:
         """``POST /v1/billing/meters/{id}``."""
         return await self._calls.object(_UPDATE, params, id)
 
-    async def deactivate(self, id: str, /, **params: Unpack[MeterDeactivateParams]) -> StripeObject:
+    async def deactivate(self, id: str, /, **params: Unpack[MeterDeactivateParams]) -> Meter:
         """``POST /v1/billing/meters/{id}/deactivate``."""
         return await self._calls.object(_DEACTIVATE, params, id)
 
-    async def reactivate(self, id: str, /, **params: Unpack[MeterReactivateParams]) -> StripeObject:
+    async def reactivate(self, id: str, /, **params: Unpack[MeterReactivateParams]) -> Meter:
         """``POST /v1/billing/meters/{id}/reactivate``."""
         return await self._calls.object(_REACTIVATE, params, id)

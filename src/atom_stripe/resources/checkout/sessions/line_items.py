@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from atom_stripe._engine.pages import AsyncPages, Page
-    from atom_stripe.models import StripeObject
+    from atom_stripe.models import LineItem
     from atom_stripe.resources.params.checkout.sessions.line_items import SessionLineItemListParams
 
 _LIST = Operation("GET", "/v1/checkout/sessions/{session}/line_items")
@@ -21,7 +21,7 @@ _LIST = Operation("GET", "/v1/checkout/sessions/{session}/line_items")
 class SessionLineItemService(Service):
     """``stripe.checkout.sessions.line_items``, for a sync client."""
 
-    def list(self, session: str, /, **params: Unpack[SessionLineItemListParams]) -> Page[StripeObject]:
+    def list(self, session: str, /, **params: Unpack[SessionLineItemListParams]) -> Page[LineItem]:
         """``GET /v1/checkout/sessions/{session}/line_items``."""
         return self._calls.page(_LIST, params, session)
 
@@ -29,6 +29,6 @@ class SessionLineItemService(Service):
 class AsyncSessionLineItemService(AsyncService):
     """``stripe.checkout.sessions.line_items``, for an async client."""
 
-    def list(self, session: str, /, **params: Unpack[SessionLineItemListParams]) -> AsyncPages[StripeObject]:
+    def list(self, session: str, /, **params: Unpack[SessionLineItemListParams]) -> AsyncPages[LineItem]:
         """``GET /v1/checkout/sessions/{session}/line_items``."""
         return self._calls.page(_LIST, params, session)

@@ -1,0 +1,32 @@
+"""
+What Stripe's objects are and do, one file for each.
+
+A file declares a kind of object (``Kind``) and operations (``@route``). To add one: write the file, name it in ``MODULES``. The
+tests in ``tests/sandbox/test_conformance.py`` then compare its objects and parameters with Stripe's own descriptions.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from atom_stripe.testing._state.routing import Catalog
+
+MODULES = (
+    "application_fees",
+    "balance",
+    "balance_transactions",
+    "charges",
+    "customers",
+    "customer_payment_methods",
+    "customer_search",
+    "events",
+    "payment_intents",
+    "payment_methods",
+    "refunds",
+    "webhook_endpoints",
+)
+
+
+def catalog() -> Catalog:
+    """Return all kinds and operations of the sandbox."""
+    return Catalog(import_module(f"{__name__}.{name}") for name in MODULES)

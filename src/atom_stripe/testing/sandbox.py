@@ -1,0 +1,210 @@
+"""The sandbox's front: names and docstrings over the machine, the webhooks and the ways in."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from atom_stripe.config import RateLimits, RetryPolicy, StripeConfig
+from atom_stripe.errors import ConfigurationError
+from atom_stripe.testing import resources
+from atom_stripe.testing._state.access import is_live
+from atom_stripe.testing._state.clock import START, Clock
+from atom_stripe.testing._state.machine import Machine
+from atom_stripe.testing._state.requests import lower
+from atom_stripe.testing._state.store import copied, shown
+from atom_stripe.testing.resources import payment_intents
+from atom_stripe.testing.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    import httpx
+
+    from atom_stripe._wire.messages import Reply, Request
+    from atom_stripe.client import AsyncStripeClient, StripeClient
+    from atom_stripe.testing._state.faults import Faults
+    from atom_stripe.testing._state.machine import Held
+    from atom_stripe.testing._state.store import Account, Row
+    from atom_stripe.testing.asgi import SandboxApp
+    from atom_stripe.testing.server import SandboxServer
+    from atom_stripe.testing.transport import SandboxTransport
+
+
+class StripeSandbox:
+    """
+    A Stripe that runs here: it keeps what is created, and nothing leaves this machine.
+
+    It is a pure state machine with its own clock, ids and randomness, so the same *seed* and the same requests give the same answers, byte
+    by byte. Threads may share it. What Stripe can do and the sandbox cannot is refused by name, with the code ``sandbox_unsupported``.
+
+    Args:
+        seed: Where ids come from.
+        start: The time on its clock at first.
+        webhook_hosts: Hosts beyond this machine that may get webhooks, such as the other containers of a test.
+
+    Source: https://docs.stripe.com/api
+    """
+
+    def __init__(self, seed: int = 0, *, start: datetime = START, webhook_hosts: Collection[str] = ()) -> None:
+        self.webhooks = Webhooks(webhook_hosts)
+        self.clock = Clock(start, self._move)
+        self._machine = Machine(resources.catalog(), self.clock, self.webhooks, seed=seed)
+        self.webhooks.bind(self._machine)
+        self._servers: list[SandboxServer] = []
+        self._clients: list[httpx.Client] = []
+
+    def handle(self, request: Request) -> Reply:
+        """
+        Return Stripe's answer to *request*, once the webhooks that it caused have been given to their functions.
+
+        Raises:
+            LostAnswerError: A fault says that no answer arrives.
+        """
+        try:
+            return self._machine.handle(request)
+        finally:
+            self.webhooks.deliver()
+
+    async def handle_async(self, request: Request) -> Reply:
+        """
+        As ``handle()``; coroutine functions that take webhooks are awaited too.
+
+        It works in the event loop, so that tasks meet it in the same order every time. Only a held request waits in a thread.
+        """
+        try:
+            key = lower(request.headers).get("idempotency-key")
+            if key is None or not self._machine.holds(key):
+                return self._machine.handle(request)
+            import anyio.to_thread
+
+            return await anyio.to_thread.run_sync(self._machine.handle, request)
+        finally:
+            await self.webhooks.drain()
+
+    def transport(self) -> SandboxTransport:
+        """Return a transport for ``httpx.Client`` or ``httpx.AsyncClient`` that answers from here."""
+        from atom_stripe.testing.transport import SandboxTransport
+
+        return SandboxTransport(self)
+
+    def client(self, api_key: str | None = None, **settings: Any) -> StripeClient:
+        """
+        Return a client of this sandbox, without a socket. *settings* are those of ``StripeConfig``.
+
+        It keeps to no rate and waits for no retry, unless *settings* say so.
+
+        Raises:
+            ConfigurationError: *api_key* is a live key, or a setting is malformed.
+        """
+        import httpx
+
+        from atom_stripe.client import StripeClient
+
+        http_client = httpx.Client(transport=self.transport())
+        self._clients.append(http_client)
+        return StripeClient(config=self._config(api_key, settings), http_client=http_client)
+
+    def async_client(self, api_key: str | None = None, **settings: Any) -> AsyncStripeClient:
+        """As ``client()``, for async programs."""
+        import httpx
+
+        from atom_stripe.client import AsyncStripeClient
+
+        return AsyncStripeClient(config=self._config(api_key, settings), http_client=httpx.AsyncClient(transport=self.transport()))
+
+    def serve(self, port: int = 0) -> SandboxServer:
+        """Serve the same state over HTTP on 127.0.0.1, at any free port if *port* is 0. It stops with the sandbox, or with ``close()``."""
+        from atom_stripe.testing.server import SandboxServer
+
+        server = SandboxServer(self.handle, lambda api_key=None, **settings: self._config(api_key, settings), port)
+        self._servers.append(server)
+        return server
+
+    @cached_property
+    def app(self) -> SandboxApp:
+        """The same state as an ASGI application."""
+        from atom_stripe.testing.asgi import SandboxApp
+
+        return SandboxApp(self)
+
+    @property
+    def faults(self) -> Faults:
+        """Bad days on demand: ``sandbox.faults.next(status=500)``."""
+        return self._machine.faults
+
+    @property
+    def account(self) -> str:
+        """The id of the sandbox's own account."""
+        return self._machine.account.id
+
+    def connect(self) -> Account:
+        """Connect another account and return it. ``Stripe-Account`` with its ``id`` works in it; it begins empty."""
+        return self._machine.connect()
+
+    def hold(self, idempotency_key: str) -> AbstractContextManager[Held]:
+        """
+        Keep requests under a key in flight until the block ends, so that a second one meets the first.
+
+        ``held.wait()`` in the block returns once the first is there, which has to come from another thread::
+
+            with sandbox.hold("order-42") as held:
+                thread.start()      # its request waits
+                held.wait()
+                ...                 # the same key now gets 409
+        """
+        return self._machine.hold(idempotency_key)
+
+    def complete_action(
+        self, payment_intent: str, outcome: Literal["succeeded", "failed"] = "succeeded", *, account: str | None = None
+    ) -> Row:
+        """
+        Do what the customer would: pass or fail the authentication that a payment asks for. Returns the payment intent as it then is.
+
+        *account*: the connected account that the payment is in.
+
+        Raises:
+            ConfigurationError: There is no such payment, or it does not ask for anything.
+        """
+        found: list[Row] = []
+        machine = self._machine
+        machine.perform(
+            lambda work: found.append(payment_intents.complete_action(work, payment_intent, succeeded=outcome == "succeeded")),
+            machine.accounts[account] if account else None,
+        )
+        self.webhooks.deliver()
+        result: Row = copied(shown(found[0]))
+        return result
+
+    def close(self) -> None:
+        """Stop the servers, the deliveries and the clients. Closing twice is harmless."""
+        for server in self._servers:
+            server.close()
+        self.webhooks.close()
+        for client in self._clients:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"StripeSandbox(account={self.account!r}, clock={self.clock.now.isoformat()})"
+
+    def _move(self, moment: int) -> None:
+        self._machine.move(moment)
+        self.webhooks.deliver()
+
+    def _config(self, api_key: str | None, settings: dict[str, Any]) -> StripeConfig:
+        from pydantic import SecretStr
+
+        key = api_key or f"sk_test_{self._machine.token('key', 24)}"
+        if is_live(key):
+            msg = "the sandbox takes no live keys; leave api_key out, or pass one that begins with sk_test_"
+            raise ConfigurationError(msg)
+        defaults = {"rate_limits": RateLimits.NONE, "retry": RetryPolicy(initial_delay=0.0, max_delay=0.0)}
+        return StripeConfig(api_key=SecretStr(key), **{**defaults, **settings})
