@@ -134,7 +134,9 @@ def test_requirements_are_exact_and_hashed() -> None:
         names = [line for line in lines if not line.startswith(" ")]
         assert names
         assert [line for line in names if not re.fullmatch(r"[a-z0-9-]+==[^\s@]+( ; .+)? \\", line)] == []
-        assert [line for line in lines if line.startswith(" ") and not re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)] == []
+        assert [
+            line for line in lines if line.startswith(" ") and not re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)
+        ] == []
 
 
 def test_there_is_no_drawer_for_odds_and_ends() -> None:
@@ -155,7 +157,9 @@ def test_every_test_states_its_fact() -> None:
         for path in WRITTEN
         if path.is_relative_to(ROOT / "tests") and path.name.startswith("test_")
         for node in ast.walk(ast.parse(text_of(path)))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
     ]
     assert silent == []
 

@@ -25,7 +25,12 @@ def main(*arguments: str) -> int:
         case ("pin", version) if re.fullmatch(r"\d+\.\d+\.\d+", version):
             edit(PYPROJECT, pinned(PYPROJECT.read_text(encoding="utf-8"), version))
         case ("api-version",):
-            edit(CONFIG, replaced(CONFIG.read_text(encoding="utf-8"), r'(?m)^API_VERSION = ".*"$', f'API_VERSION = "{installed_api_version()}"'))
+            edit(
+                CONFIG,
+                replaced(
+                    CONFIG.read_text(encoding="utf-8"), r'(?m)^API_VERSION = ".*"$', f'API_VERSION = "{installed_api_version()}"'
+                ),
+            )
         case _:
             sys.stderr.write("usage: make upgrade-stripe VERSION=16.2.0\n")
             return 2

@@ -84,6 +84,9 @@ def test_closing_ends_silent_connections(sandbox: StripeSandbox) -> None:
     server = sandbox.serve()
     address = httpx.URL(server.url)
     with socket.create_connection((address.host, address.port), timeout=10) as idle:
+        idle.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while not idle.recv(65536).endswith(b"}"):
+            pass
         server.close()
         assert idle.recv(1) == b""
     server.close()

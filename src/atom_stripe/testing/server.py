@@ -141,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer what is not even HTTP in Stripe's shape, without the base class's words, which repeat what came in."""
         del message, explain
         self.close_connection = True
+        # What cannot be read counts as HTTP/0.9, whose answers have no head.
+        self.request_version = self.protocol_version
         self._send(_plain(Refusal(code, "The request cannot be read: it is not one that HTTP/1.1 and Stripe know.")))
         self._drain()
 

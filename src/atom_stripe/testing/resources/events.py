@@ -51,9 +51,9 @@ def list_all(call: Call) -> Row:
     return page(rows, params, kind="event", url=call.path, where=matches)
 
 
-@route("GET", "/v1/events/{event}")
+@route("GET", "/v1/events/{id}")
 def retrieve(call: Call) -> Row:
-    row = call.find("event", call.arguments["event"])
+    row = call.find("event", call.arguments["id"])
     if not _is_kept(call, row):
         raise no_such("event", row["id"])
     return row
