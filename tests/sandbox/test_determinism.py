@@ -18,7 +18,13 @@ STORY = [
     (
         "POST",
         "/v1/payment_intents",
-        {"amount": "2000", "currency": "usd", "payment_method": "pm_card_visa", "confirm": "true", "payment_method_types[]": "card"},
+        {
+            "amount": "2000",
+            "currency": "usd",
+            "payment_method": "pm_card_visa",
+            "confirm": "true",
+            "payment_method_types[]": "card",
+        },
     ),
     (
         "POST",
@@ -64,9 +70,24 @@ def test_another_run() -> None:
     assert json.loads(play(7)[0][2])["id"] != json.loads(play(8)[0][2])["id"]
 
 
-PLACES = ["customers", "payment_intents", "charges", "refunds", "payment_methods", "events", "webhook_endpoints", "balance", "nothing", ""]
-NAMES = st.sampled_from(["amount", "currency", "confirm", "limit", "expand[]", "metadata[a]", "metadata", "email", "url", "a[b][c]", "[", "created[gt]"])
-VALUES = st.one_of(st.text(max_size=8), st.sampled_from(["-1", "0", "2000", "usd", "true", "1e9", "9" * 40, "pm_card_visa", "cus_1"]))
+PLACES = [
+    "customers",
+    "payment_intents",
+    "charges",
+    "refunds",
+    "payment_methods",
+    "events",
+    "webhook_endpoints",
+    "balance",
+    "nothing",
+    "",
+]
+NAMES = st.sampled_from(
+    ["amount", "currency", "confirm", "limit", "expand[]", "metadata[a]", "metadata", "email", "url", "a[b][c]", "[", "created[gt]"]
+)
+VALUES = st.one_of(
+    st.text(max_size=8), st.sampled_from(["-1", "0", "2000", "usd", "true", "1e9", "9" * 40, "pm_card_visa", "cus_1"])
+)
 
 
 @given(
@@ -76,7 +97,8 @@ VALUES = st.one_of(st.text(max_size=8), st.sampled_from(["-1", "0", "2000", "usd
     form=st.lists(st.tuples(NAMES, VALUES), max_size=5),
     body=st.one_of(st.none(), st.binary(max_size=20)),
     headers=st.dictionaries(
-        st.sampled_from(["Authorization", "Idempotency-Key", "Stripe-Version", "Stripe-Account", "Content-Type"]), st.text(max_size=8)
+        st.sampled_from(["Authorization", "Idempotency-Key", "Stripe-Version", "Stripe-Account", "Content-Type"]),
+        st.text(max_size=8),
     ),
 )
 @settings(max_examples=100)

@@ -25,8 +25,8 @@ from atom_stripe.errors import (
     ServerError,
     TimeoutExceededError,
 )
-from atom_stripe.testing import StripeSandbox
 from atom_stripe.testing import _HOMES as HOMES
+from atom_stripe.testing import StripeSandbox
 from tests.canary import API_KEY, LIVE_KEY, WEBHOOK_SECRET
 
 if TYPE_CHECKING:
@@ -282,3 +282,20 @@ def test_public_names() -> None:
         assert getattr(package, name).__name__ == name
     with pytest.raises(AttributeError):
         _ = package.StripeSandBox  # type: ignore[attr-defined]
+
+
+def test_the_fixtures(pytester: pytest.Pytester) -> None:
+    """The fixtures of the plugin give a client of a sandbox that is the test's own."""
+    pytester.makeconftest('pytest_plugins = ["atom_stripe.testing.plugin"]')
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("_", [1, 2])
+        def test(stripe_sandbox, stripe_client, _):
+            assert list(stripe_client.customers.list()) == []
+            made = stripe_client.customers.create()
+            assert stripe_sandbox.client().customers.retrieve(made.id).id == made.id
+        """
+    )
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=2)

@@ -43,7 +43,9 @@ def test_a_payment_from_beginning_to_end(stripe: Any) -> None:
 def test_a_decline(stripe: Any) -> None:
     """A declined card is the library's CardError, with code and decline code."""
     with pytest.raises(official.CardError) as declined:
-        stripe.payment_intents.create({**PAYMENT, "payment_method": "pm_card_visa_chargeDeclinedInsufficientFunds", "confirm": True})
+        stripe.payment_intents.create(
+            {**PAYMENT, "payment_method": "pm_card_visa_chargeDeclinedInsufficientFunds", "confirm": True}
+        )
     assert (declined.value.code, declined.value.error.decline_code) == ("card_declined", "insufficient_funds")
     assert declined.value.http_status == 402
 

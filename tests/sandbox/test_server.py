@@ -75,7 +75,10 @@ def test_a_lost_answer(sandbox: StripeSandbox, server: SandboxServer, transport:
 def test_no_answer(sandbox: StripeSandbox, server: SandboxServer, transport: str) -> None:
     """A timeout is a connection that stays silent until the caller gives up."""
     sandbox.faults.next(timeout=True)
-    with StripeClient(config=server.config(transport=transport, retry=RetryPolicy.NONE, timeout=0.2)) as stripe, pytest.raises(TimeoutExceededError):
+    with (
+        StripeClient(config=server.config(transport=transport, retry=RetryPolicy.NONE, timeout=0.2)) as stripe,
+        pytest.raises(TimeoutExceededError),
+    ):
         stripe.customers.create()
 
 

@@ -72,7 +72,9 @@ class Courier:
 
     def _work(self) -> None:
         # Without the environment's proxies, which have no business with loopback.
-        with httpx.Client(timeout=_PATIENCE, follow_redirects=False, trust_env=False, headers={"User-Agent": _USER_AGENT}) as client:
+        with httpx.Client(
+            timeout=_PATIENCE, follow_redirects=False, trust_env=False, headers={"User-Agent": _USER_AGENT}
+        ) as client:
             while (parcel := self._parcels.get()) and not self._closed:
                 status: int | None = None
                 error: BaseException | None = None

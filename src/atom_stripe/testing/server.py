@@ -80,7 +80,9 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = _HOST, self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), name="stripe-sandbox", daemon=True)
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), name="stripe-sandbox", daemon=True
+        )
         with self._open_lock:
             self._open[request] = thread
         thread.start()
@@ -129,9 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             self.close_connection = True
         except Exception as error:  # noqa: BLE001 - a mistake of the sandbox's own must not look like a broken connection
-            _LOG.error("the sandbox failed with %s", type(error).__name__)  # noqa: TRY400 - a traceback could hold what was sent
+            _LOG.error("the sandbox failed with %s", type(error).__name__)
             headers = {"Stripe-Should-Retry": "false"}
-            self._send(_plain(Refusal(500, f"The sandbox itself failed ({type(error).__name__}).", type="api_error", headers=headers)))
+            self._send(
+                _plain(Refusal(500, f"The sandbox itself failed ({type(error).__name__}).", type="api_error", headers=headers))
+            )
         else:
             self._send(reply)
 

@@ -124,13 +124,18 @@ class Webhooks:
         self._machine = machine
 
     def deliver_to(
-        self, target: Receiver | AsyncReceiver | str, secret: str | None = None, events: Sequence[str] = ("*",), *, connect: bool = False
+        self,
+        target: Receiver | AsyncReceiver | str,
+        secret: str | None = None,
+        events: Sequence[str] = ("*",),
+        *,
+        connect: bool = False,
     ) -> Endpoint:
         """
         Deliver events from now on and return the endpoint, with its secret.
 
         *target*: a function that gets the body and the ``Stripe-Signature`` header, or a URL on this machine. A coroutine function is awaited by
-        calls of an async client, and by ``drain()``. *secret*: what to sign with; made up if left out. *events*: types, with ``*`` for any part of them.
+        calls of an async client, and by ``drain()``. *secret*: what to sign with; made up if left out. *events*: types, ``*`` for any part.
         *connect*: deliver what happens in connected accounts instead of what happens in the sandbox's own.
 
         Raises:
@@ -260,7 +265,9 @@ class Webhooks:
                     return result
                 if inspect.iscoroutine(result):
                     result.close()
-                error = ConfigurationError("the receiver returned a coroutine; pass the coroutine function itself, and use an async client")
+                error = ConfigurationError(
+                    "the receiver returned a coroutine; pass the coroutine function itself, and use an async client"
+                )
         except Exception as raised:  # noqa: BLE001 - whatever a receiver does, the API call goes on
             error = raised
         except BaseException as raised:

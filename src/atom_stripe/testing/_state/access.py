@@ -29,7 +29,9 @@ def check_key(headers: Mapping[str, str]) -> None:
     if key is None:
         raise _unauthorized("There is no API key. Send one as a bearer token: Authorization: Bearer sk_test_…")
     if is_live(key):
-        raise _unauthorized("This is a sandbox and takes no live keys. Use a test key, and roll the live one if it does not belong here.")
+        raise _unauthorized(
+            "This is a sandbox and takes no live keys. Use a test key, and roll the live one if it does not belong here."
+        )
     if key.startswith("pk_"):
         raise _unauthorized("This is a publishable key, and the operation needs a secret one.", code="secret_key_required")
     if not _TEST_KEY.fullmatch(key):

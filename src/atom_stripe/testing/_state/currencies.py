@@ -47,7 +47,9 @@ def check_amount(amount: int, currency: str) -> None:
     """Refuse what Stripe would not charge: too little, too much, or a part of the smallest coin."""
     smallest = _SMALLEST.get(currency, 1)
     if amount < smallest:
-        message = f"The amount must be at least {Money.from_minor(smallest, currency)}. Amounts are in the currency's smallest unit."
+        message = (
+            f"The amount must be at least {Money.from_minor(smallest, currency)}. Amounts are in the currency's smallest unit."
+        )
         raise invalid(message, "amount", code="amount_too_small")
     if amount > _LARGEST:
         raise invalid(f"The amount must be at most {Money.from_minor(_LARGEST, currency)}.", "amount", code="amount_too_large")

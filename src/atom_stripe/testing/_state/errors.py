@@ -69,7 +69,11 @@ def missing(param: str) -> Refusal:
 
 def empty(param: str) -> Refusal:
     """An empty string, which unsets a field, for a field that cannot be unset."""
-    return invalid(f"An empty {param} would unset it, and it cannot be unset; leave it out or give it a value.", param, code="parameter_invalid_empty")
+    return invalid(
+        f"An empty {param} would unset it, and it cannot be unset; leave it out or give it a value.",
+        param,
+        code="parameter_invalid_empty",
+    )
 
 
 def exclusive(param: str, other: str) -> Refusal:

@@ -27,7 +27,9 @@ def wanted(type: str, patterns: Iterable[str]) -> bool:
     return any(pattern == type or ("*" in pattern and fnmatchcase(type, pattern.replace("[", "[[]"))) for pattern in patterns)
 
 
-def event(happening: Happening, account: Account, *, identity: str, now: int, request: tuple[str, str | None] | None, pending: int) -> Row:
+def event(
+    happening: Happening, account: Account, *, identity: str, now: int, request: tuple[str, str | None] | None, pending: int
+) -> Row:
     """
     Return the event of *happening*.
 

@@ -52,7 +52,9 @@ class Keys:
             record = self._records[key] = Record(fingerprint, request_id, now)
             return record
         if record.fingerprint != fingerprint:
-            message = "This idempotency key came with another operation or other parameters before. Use a new key for a new request."
+            message = (
+                "This idempotency key came with another operation or other parameters before. Use a new key for a new request."
+            )
             raise Refusal(400, message, type="idempotency_error")
         if record.status is None:
             message = "The first request under this idempotency key is still at work. Try again in a moment, with the same key."

@@ -53,7 +53,9 @@ def verbs(path: str) -> list[str]:
 @cache
 def pattern(template: str) -> re.Pattern[str]:
     """Return what matches the paths of *template*, with its arguments as groups."""
-    return re.compile("".join(rf"(?P<{part[1:-1]}>[^/]+)" if part[:1] == "{" else re.escape(part) for part in re.split(r"(\{\w+\})", template)))
+    return re.compile(
+        "".join(rf"(?P<{part[1:-1]}>[^/]+)" if part[:1] == "{" else re.escape(part) for part in re.split(r"(\{\w+\})", template))
+    )
 
 
 def parameter(name: str, path: tuple[str, ...]) -> bool:

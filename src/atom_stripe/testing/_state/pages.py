@@ -26,7 +26,9 @@ CREATED = Either(Integer(), Hash({name: Integer() for name in ("gt", "gte", "lt"
 _DEFAULT_LIMIT = 10
 
 
-def page(rows: Iterable[Row], params: Mapping[str, Any], *, kind: str, url: str, where: Callable[[Row], bool] = lambda _: True) -> Row:
+def page(
+    rows: Iterable[Row], params: Mapping[str, Any], *, kind: str, url: str, where: Callable[[Row], bool] = lambda _: True
+) -> Row:
     """Return the page of *rows*, newest first, that *params* ask for."""
     after, before, limit = params.get("starting_after"), params.get("ending_before"), params.get("limit", _DEFAULT_LIMIT)
     if after and before:

@@ -81,7 +81,11 @@ class Text:
     def read(self, value: Any, name: str) -> str:
         text = _scalar(value, name)
         if len(text) > self.longest:
-            raise invalid(f"{name} may have up to {self.longest} characters; this has {len(text)}.", name, code="parameter_invalid_string_too_long")
+            raise invalid(
+                f"{name} may have up to {self.longest} characters; this has {len(text)}.",
+                name,
+                code="parameter_invalid_string_too_long",
+            )
         return text
 
 
@@ -222,7 +226,9 @@ class Metadata:
             if len(key) > _LONGEST_KEY:
                 raise invalid(f"A key of {name} may have up to {_LONGEST_KEY} characters; this has {len(key)}.", name)
             if len(entry) > _LONGEST_VALUE:
-                raise invalid(f"A value of {name} may have up to {_LONGEST_VALUE} characters; this has {len(entry)}.", f"{name}[{key}]")
+                raise invalid(
+                    f"A value of {name} may have up to {_LONGEST_VALUE} characters; this has {len(entry)}.", f"{name}[{key}]"
+                )
         return {key: entry or None for key, entry in value.items()}
 
 

@@ -97,7 +97,9 @@ def tree(pairs: list[tuple[str, str]]) -> Tree:
         match = _NAME.fullmatch(name)
         parts = [match[1], *_PART.findall(match[2])] if match else []
         if not parts or len(parts) > MAX_DEPTH:
-            raise invalid(f"A parameter's name is malformed or more than {MAX_DEPTH} levels deep; write nested ones as parent[child].")
+            raise invalid(
+                f"A parameter's name is malformed or more than {MAX_DEPTH} levels deep; write nested ones as parent[child]."
+            )
         _put(root, parts, value)
     return root
 

@@ -101,7 +101,9 @@ class Catalog:
         if known.operation(method, path):
             raise unsupported(name)
         allowed = known.verbs(path)
-        advice = f"This path takes {' and '.join(allowed)}." if allowed else "Is the path complete, with its /v1/ and without empty ids?"
+        advice = (
+            f"This path takes {' and '.join(allowed)}." if allowed else "Is the path complete, with its /v1/ and without empty ids?"
+        )
         raise Refusal(404, f"Unrecognized request URL: there is no {name}. {advice}")
 
 

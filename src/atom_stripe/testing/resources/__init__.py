@@ -18,11 +18,11 @@ MODULES = (
     "charges",
     "customers",
     "customer_payment_methods",
-    "customer_search",
     "events",
     "payment_intents",
     "payment_methods",
     "refunds",
+    "searches",
     "webhook_endpoints",
 )
 

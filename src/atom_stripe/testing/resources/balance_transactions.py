@@ -93,7 +93,9 @@ def list_all(call: Call) -> Row:
         call.params,
         kind="balance_transaction",
         url=call.path,
-        where=lambda row: equal(row, call.params, "currency", "source", "type") and within(row["created"], call.params.get("created")),
+        where=lambda row: (
+            equal(row, call.params, "currency", "source", "type") and within(row["created"], call.params.get("created"))
+        ),
     )
 
 

@@ -129,8 +129,10 @@ def list_all(call: Call) -> Row:
         call.params,
         kind="charge",
         url=call.path,
-        where=lambda row: equal(row, call.params, "customer", "payment_intent", "transfer_group")
-        and within(row["created"], call.params.get("created")),
+        where=lambda row: (
+            equal(row, call.params, "customer", "payment_intent", "transfer_group")
+            and within(row["created"], call.params.get("created"))
+        ),
     )
 
 
@@ -205,7 +207,10 @@ def _outcome(card: MagicCard, decline: Decline | None) -> Row:
     }
     if decline and card.blocked:
         outcome.update(
-            network_status="not_sent_to_network", reason="highest_risk_level", seller_message="Radar blocked the payment.", type="blocked"
+            network_status="not_sent_to_network",
+            reason="highest_risk_level",
+            seller_message="Radar blocked the payment.",
+            type="blocked",
         )
     elif decline:
         outcome.update(

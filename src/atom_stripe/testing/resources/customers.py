@@ -45,7 +45,9 @@ _FIELDS: dict[str, Parameter] = {
     "next_invoice_sequence": Integer(least=1),
     "phone": Text(longest=20),
     "preferred_locales": ListOf(Text(longest=20), unsettable=True),
-    "shipping": Hash({"address": Hash(ADDRESS, required=True), "name": Text(required=True, unsettable=False), "phone": Text()}, unsettable=True),
+    "shipping": Hash(
+        {"address": Hash(ADDRESS, required=True), "name": Text(required=True, unsettable=False), "phone": Text()}, unsettable=True
+    ),
     "tax_exempt": Choice(("none", "exempt", "reverse"), unsettable=True),
     **METADATA,
 }
@@ -134,7 +136,17 @@ def delete(call: Call) -> Row:
 
 
 def _assign(work: Transaction, customer: Row, params: Mapping[str, Any]) -> None:
-    plain = ("balance", "business_name", "description", "email", "individual_name", "invoice_prefix", "name", "next_invoice_sequence", "phone")
+    plain = (
+        "balance",
+        "business_name",
+        "description",
+        "email",
+        "individual_name",
+        "invoice_prefix",
+        "name",
+        "next_invoice_sequence",
+        "phone",
+    )
     assign(customer, params, *plain)
     if "address" in params:
         customer["address"] = address(params["address"])

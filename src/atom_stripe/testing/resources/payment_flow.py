@@ -117,7 +117,9 @@ def capture(work: Transaction, intent: Row, amount: int) -> Row:
 def cancel(work: Transaction, intent: Row, reason: str | None, *, released: str = "charge.refunded") -> Row:
     """End a payment that has not succeeded. What was authorized is released."""
     held = intent["status"] == "requires_capture"
-    work.change(intent).update(status="canceled", canceled_at=work.now, cancellation_reason=reason, amount_capturable=0, next_action=None)
+    work.change(intent).update(
+        status="canceled", canceled_at=work.now, cancellation_reason=reason, amount_capturable=0, next_action=None
+    )
     if held:
         charges.release(work, work.find("charge", intent["latest_charge"]), released)
     work.emit("payment_intent.canceled", intent)
@@ -207,7 +209,9 @@ def _asks(intent: Row, method: Row, *, off_session: bool) -> bool:
         case "until_set_up":
             return not (off_session and method["_set_up"])
         case "optional":
-            return intent["payment_method_options"]["card"].get("request_three_d_secure") in {"any", "challenge"} and not off_session
+            return (
+                intent["payment_method_options"]["card"].get("request_three_d_secure") in {"any", "challenge"} and not off_session
+            )
         case "none":
             return False
 

@@ -43,7 +43,9 @@ class RemovedTypes:
     def read(self, value: Any, name: str) -> Any:
         """Refuse it."""
         del value
-        message = f"{name} can no longer be sent. Use allowed_payment_method_types, or leave the choice to automatic_payment_methods."
+        message = (
+            f"{name} can no longer be sent. Use allowed_payment_method_types, or leave the choice to automatic_payment_methods."
+        )
         raise invalid(message, name, code="payment_method_types_no_longer_supported")
 
 
@@ -188,7 +190,8 @@ def update(call: Call) -> Row:
     fixed = sorted(call.params.keys() - {"description", "expand", "metadata", "receipt_email", "shipping", "transfer_group"})
     if fixed and intent["status"] not in payment_flow.OPEN:
         raise unexpected(intent, f"Its {fixed[0]} can no longer be changed.", fixed[0])
-    amount, currency = call.params.get("amount", intent["amount"]), call.params.get("currency", intent["currency"])
+    amount: int = call.params.get("amount", intent["amount"])
+    currency: str = call.params.get("currency", intent["currency"])
     check_amount(amount, currency)
     changes = (amount, currency) != (intent["amount"], intent["currency"])
     intent.update(amount=amount, currency=currency)
@@ -223,7 +226,7 @@ def capture(call: Call) -> Row:
     intent = call.change(_named(call))
     if intent["status"] != "requires_capture":
         raise unexpected(intent, "There is nothing to capture.")
-    amount = call.params.get("amount_to_capture", intent["amount_capturable"])
+    amount: int = call.params.get("amount_to_capture", intent["amount_capturable"])
     if amount < 1:
         raise invalid("amount_to_capture must be at least 1.", "amount_to_capture", code="parameter_invalid_integer")
     if amount > intent["amount_capturable"]:
@@ -280,7 +283,9 @@ def _assign(call: Transaction, intent: Row, params: Mapping[str, Any]) -> None:
         intent["customer"] = call.find("customer", params["customer"], "customer")["id"]
     # An empty value takes an option back.
     options = params.get("payment_method_options", {}).get("card", {})
-    intent["payment_method_options"]["card"] = {**intent["payment_method_options"]["card"], **options} if options is not None else dict(_CARD_OPTIONS)
+    intent["payment_method_options"]["card"] = (
+        {**intent["payment_method_options"]["card"], **options} if options is not None else dict(_CARD_OPTIONS)
+    )
     _assign_fee(call, intent, params)
     _assign_method(call, intent, params)
 

@@ -57,7 +57,13 @@ CARD = Hash(
     }
 )
 REDISPLAY = Choice(("always", "limited", "unspecified"))
-DATA: dict[str, Parameter] = {"allow_redisplay": REDISPLAY, "billing_details": BILLING_DETAILS, "card": CARD, "type": MethodType(required=True), **METADATA}
+DATA: dict[str, Parameter] = {
+    "allow_redisplay": REDISPLAY,
+    "billing_details": BILLING_DETAILS,
+    "card": CARD,
+    "type": MethodType(required=True),
+    **METADATA,
+}
 """What makes a payment method, on its own or inside a payment."""
 
 
@@ -119,7 +125,15 @@ def check_unspent(method: Row) -> None:
 
 def declined(decline: Decline, **fields: Any) -> Refusal:
     """A declined card (402)."""
-    return Refusal(402, decline.message, type="card_error", code=decline.code, decline_code=decline.decline_code, param=_PARAMS.get(decline.code), **fields)
+    return Refusal(
+        402,
+        decline.message,
+        type="card_error",
+        code=decline.code,
+        decline_code=decline.decline_code,
+        param=_PARAMS.get(decline.code),
+        **fields,
+    )
 
 
 def detach_from_customer(work: Transaction, method: Row) -> Row:
@@ -227,10 +241,14 @@ def _card_sent(sent: Mapping[str, Any], param: str, work: Transaction) -> MagicC
 def _check_expiry(work: Transaction, card: Mapping[str, Any], param: str) -> None:
     month, year = card["exp_month"], card["exp_year"]
     if not 1 <= month <= 12:
-        raise Refusal(402, "The card's expiry month is wrong.", type="card_error", code="invalid_expiry_month", param=f"{param}[exp_month]")
+        raise Refusal(
+            402, "The card's expiry month is wrong.", type="card_error", code="invalid_expiry_month", param=f"{param}[exp_month]"
+        )
     now = work.clock.now
     if not now.year <= year <= now.year + 50 or (year, month) < (now.year, now.month):
-        raise Refusal(402, "The card's expiry year is wrong.", type="card_error", code="invalid_expiry_year", param=f"{param}[exp_year]")
+        raise Refusal(
+            402, "The card's expiry year is wrong.", type="card_error", code="invalid_expiry_year", param=f"{param}[exp_year]"
+        )
 
 
 def _usable(card: MagicCard) -> MagicCard:

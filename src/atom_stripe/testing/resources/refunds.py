@@ -26,7 +26,9 @@ REFUND = Kind(
     "refund",
     "re",
     expands={"balance_transaction": "balance_transaction", "charge": "charge", "payment_intent": "payment_intent"},
-    refuses=frozenset({"customer", "failure_balance_transaction", "payment_method", "source_transfer_reversal", "transfer_reversal"}),
+    refuses=frozenset(
+        {"customer", "failure_balance_transaction", "payment_method", "source_transfer_reversal", "transfer_reversal"}
+    ),
 )
 
 
@@ -43,7 +45,10 @@ def give_back(work: Transaction, charge: Row, amount: int, *, reason: str | None
             "currency": charge["currency"],
             "customer": None,
             "customer_account": None,
-            "destination_details": {"card": {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"}, "type": "card"},
+            "destination_details": {
+                "card": {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"},
+                "type": "card",
+            },
             "metadata": {},
             "payment_intent": charge["payment_intent"],
             "payment_method": None,
@@ -87,7 +92,8 @@ def create(call: Call) -> Row:
     if amount > left:
         # Stripe gives this one no code.
         currency = charge["currency"]
-        message = f"The refund of {Money.from_minor(amount, currency)} is greater than what is left of the charge, {Money.from_minor(left, currency)}."
+        asked, rest = Money.from_minor(amount, currency), Money.from_minor(left, currency)
+        message = f"The refund of {asked} is greater than what is left of the charge, {rest}."
         raise invalid(message, "amount")
     refund = give_back(call, charge, amount, reason=call.params.get("reason"))
     assign(refund, call.params)
@@ -103,7 +109,9 @@ def list_all(call: Call) -> Row:
         call.params,
         kind="refund",
         url=call.path,
-        where=lambda row: equal(row, call.params, "charge", "payment_intent") and within(row["created"], call.params.get("created")),
+        where=lambda row: (
+            equal(row, call.params, "charge", "payment_intent") and within(row["created"], call.params.get("created"))
+        ),
     )
 
 
