@@ -50,9 +50,11 @@ def main(command: str = "", *arguments: str) -> int:
 
 def run_newest(arguments: tuple[str, ...]) -> int:
     """Run *arguments* on the newest Python, unless .venv already is that one."""
-    version, executable = pythons()[-1]
+    found = pythons()
+    version, executable = found[-1]
     if version[:2] == sys.version_info[:2]:
-        say(f"Python {version[0]}.{version[1]} is the only supported Python found here, so nothing is left to run on another one.")
+        alone = "no other supported Python was found on this machine" if len(found) == 1 else "it is the newest of this machine"
+        say(f"Nothing to run: the tests ran on Python {version[0]}.{version[1]}, and {alone}.")
         return 0
     folder = ROOT / f".venv-{version[0]}.{version[1]}"
     ensure(folder, executable)

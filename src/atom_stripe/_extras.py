@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from atom_stripe.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 @contextmanager
-def require(module: str, *, extra: str) -> Iterator[None]:
+def require(module: str, *, extra: str) -> Generator[None]:
     """
     Turn a missing *module* into advice to install *extra*.
 

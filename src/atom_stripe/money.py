@@ -128,9 +128,8 @@ class Money:
         nothing. Raises ``InvalidAmountError`` unless the weights are whole numbers, none negative and not all 0.
         """
         weights = list(weights)
-        if not all(isinstance(weight, int) and not isinstance(weight, bool) and weight >= 0 for weight in weights) or not any(
-            weights
-        ):  # pyright: ignore[reportUnnecessaryIsInstance]
+        # type: a bool is an int too, and True is no weight.
+        if not any(weights) or not all(type(weight) is int and weight >= 0 for weight in weights):
             msg = "weights are whole numbers, none negative and at least one above 0"
             raise InvalidAmountError(msg)
         step = _STEPS.get(self._currency, 1)

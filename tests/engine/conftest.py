@@ -76,7 +76,7 @@ class World:
     def ports(self) -> Ports:
         return Ports(self, self.sleep, clock=lambda: self.now, jitter=lambda: 1.0)
 
-    def keys(self) -> list[str | None]:
+    def idempotency_keys(self) -> list[str | None]:
         return [request.headers.get("Idempotency-Key") for request in self.requests]
 
 

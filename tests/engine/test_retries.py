@@ -29,8 +29,8 @@ def test_every_attempt_carries_the_same_key_and_body(colour: Any, world: Any, ma
     customer = colour.call(lambda: stripe.customers.create(email="jenny@example.com"))
     assert customer.id == "cus_1"
     assert len(world.requests) == 4
-    assert len(set(world.keys())) == 1
-    assert world.keys()[0]
+    assert len(set(world.idempotency_keys())) == 1
+    assert world.idempotency_keys()[0]
     assert {request.body for request in world.requests} == {b"email=jenny%40example.com"}
 
 
@@ -39,14 +39,14 @@ def test_two_calls_have_two_keys(colour: Any, world: Any) -> None:
     stripe = colour.client(world)
     for _ in range(2):
         colour.call(lambda: stripe.refunds.create(payment_intent="pi_1"))
-    assert len(set(world.keys())) == 2
+    assert len(set(world.idempotency_keys())) == 2
 
 
 def test_a_key_of_the_callers_is_sent_as_it_is(colour: Any, world: Any) -> None:
     """idempotency_key goes into the header, and not into the body."""
     stripe = colour.client(world)
     colour.call(lambda: stripe.customers.create(email="a@b.c", idempotency_key="order-42"))
-    assert world.keys() == ["order-42"]
+    assert world.idempotency_keys() == ["order-42"]
     assert b"idempotency" not in world.requests[0].body
 
 
@@ -56,7 +56,7 @@ def test_reads_carry_no_key_but_v2_deletions_do(colour: Any, world: Any) -> None
     colour.call(lambda: stripe.customers.retrieve("cus_1"))
     colour.call(lambda: stripe.customers.delete("cus_1"))
     colour.call(lambda: stripe.v2.core.event_destinations.delete("ed_1"))
-    assert [key is not None for key in world.keys()] == [False, False, True]
+    assert [key is not None for key in world.idempotency_keys()] == [False, False, True]
 
 
 @pytest.mark.parametrize("status", [409, 424, 429, 500, 502, 503, 504])
@@ -226,13 +226,12 @@ def test_calls_keep_the_rate(colour: Any, world: Any) -> None:
 def test_the_line_is_bounded(colour: Any, world: Any) -> None:
     """A call that would wait longer than max_wait fails at once, and nothing was sent."""
     stripe = colour.client(world, rate_limits=RateLimits(endpoint=2, max_wait=0.2))
-    sent = 0
+    for _ in range(2):
+        colour.call(lambda: stripe.customers.retrieve("cus_1"))
     with pytest.raises(QueueFullError) as caught:
-        for _ in range(5):
-            colour.call(lambda: stripe.customers.retrieve("cus_1"))
-            sent += 1
+        colour.call(lambda: stripe.customers.retrieve("cus_1"))
     assert caught.value.wait > 0.2
-    assert len(world.requests) == sent
+    assert len(world.requests) == 2
 
 
 def test_sandbox_and_live_keys_have_their_own_rates(colour: Any) -> None:

@@ -13,6 +13,7 @@ from atom_stripe.testing import StripeSandbox
 from tests.canary import API_KEY
 
 KEY = {"Authorization": f"Bearer {API_KEY}"}
+CARD = {"automatic_payment_methods[enabled]": "true", "automatic_payment_methods[allow_redirects]": "never"}
 STORY = [
     ("POST", "/v1/customers", {"email": "jenny@example.com", "metadata[order]": "42"}),
     (
@@ -23,7 +24,7 @@ STORY = [
             "currency": "usd",
             "payment_method": "pm_card_visa",
             "confirm": "true",
-            "payment_method_types[]": "card",
+            **CARD,
         },
     ),
     (
@@ -34,7 +35,7 @@ STORY = [
             "currency": "usd",
             "payment_method": "pm_card_visa_chargeDeclined",
             "confirm": "true",
-            "payment_method_types[]": "card",
+            **CARD,
         },
     ),
     ("GET", "/v1/charges?limit=1&expand[]=data.payment_intent", {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections import deque
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -141,9 +141,8 @@ class NativeHttpx:
             timeout=_timeouts(timeout, self._config),
             follow_redirects=False,
         ) as response:
-            async with aclosing(response.aiter_bytes()) as chunks:
-                async for chunk in chunks:
-                    body.add(chunk)
+            async for chunk in response.aiter_bytes():
+                body.add(chunk)
             return _reply(response, body)
 
     async def _pool(self) -> _LoopPool:

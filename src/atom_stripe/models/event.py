@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from atom_stripe.models.base import StripeModel, StripePart
 
@@ -33,8 +33,7 @@ class Event(StripeModel):
         @property
         def previous_attributes(self) -> dict[str, Any] | None:
             """The fields that an update changed, with their old values, as a plain dict of the caller's own."""
-            sent = self._raw.get("previous_attributes")
-            return copy.deepcopy(sent) if isinstance(sent, dict) else None
+            return _own_dict(self._raw.get("previous_attributes"))
 
     class Request(StripePart):
         """The API request that caused an event; both fields are ``None`` when it was Stripe itself or the Dashboard."""
@@ -100,7 +99,6 @@ class EventNotification(StripeModel):
 
     id: str
     object: Literal["v2.core.event"]
-    changes: dict[str, Any] | None
     context: str | None
     created: str
     data: StripeObject | None
@@ -110,7 +108,12 @@ class EventNotification(StripeModel):
     snapshot_event: str | None
     type: str
 
-    _shapes: ClassVar[Mapping[str, Any]] = {"changes": dict, "reason": Reason, "related_object": RelatedObject}
+    _shapes: ClassVar[Mapping[str, Any]] = {"reason": Reason, "related_object": RelatedObject}
+
+    @property
+    def changes(self) -> dict[str, Any] | None:
+        """What an update changed, as a plain dict of the caller's own. A notification does not say it, the event itself may."""
+        return _own_dict(self._raw.get("changes"))
 
     @property
     def account(self) -> str | None:
@@ -128,6 +131,11 @@ class EventNotification(StripeModel):
             return time.astimezone(UTC) if time and time.tzinfo else None
         except (ValueError, OverflowError):
             return None
+
+
+def _own_dict(value: Any) -> dict[str, Any] | None:
+    # Copied, because objects cannot be changed, not even through what they hand out.
+    return copy.deepcopy(cast("dict[str, Any]", value)) if type(value) is dict else None
 
 
 def _from_seconds(seconds: object) -> datetime | None:

@@ -16,7 +16,7 @@ Rule: a reader never raises, whatever is in the object. What cannot be read is `
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 from atom_stripe.models.base import ListObject, View, read
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from atom_stripe.models.refund import Refund
     from atom_stripe.models.subscription import Subscription
     from atom_stripe.models.subscription_item import SubscriptionItem
-
-T = TypeVar("T")
 
 
 class _Readers:
@@ -106,7 +104,7 @@ class InvoiceReaders(_Readers):
         """
         from atom_stripe.models.invoice import Invoice  # that module imports this one
 
-        details = _dig(self._raw, "parent.subscription_details", dict) or _dig(self._raw, "subscription_details", dict)
+        details = _dict(self._raw, "parent.subscription_details") or _dict(self._raw, "subscription_details")
         return Invoice.Parent.SubscriptionDetails.from_stripe(details) if details else None
 
     @property
@@ -154,16 +152,16 @@ class InvoiceReaders(_Readers):
         ``expand=["confirmation_secret"]``, before basil ``expand=["payment_intent"]``.
         """
         return (
-            _dig(self._raw, "confirmation_secret.client_secret", str)
-            or _dig(_payment(self._raw), "payment_intent.client_secret", str)
-            or _dig(self._raw, "payment_intent.client_secret", str)
+            _exact(self._raw, "confirmation_secret.client_secret", str)
+            or _exact(_payment(self._raw), "payment_intent.client_secret", str)
+            or _exact(self._raw, "payment_intent.client_secret", str)
         )
 
     @property
     def paid(self) -> bool:
         """Whether the invoice is paid. Removed in 2025-03-31.basil in favour of ``status``, which older versions have too."""
-        status = _dig(self._raw, "status", str)
-        return status == "paid" if status else _dig(self._raw, "paid", bool) is True
+        status = _exact(self._raw, "status", str)
+        return status == "paid" if status else _exact(self._raw, "paid", bool) is True
 
     @property
     def paid_out_of_band(self) -> bool | None:
@@ -172,8 +170,8 @@ class InvoiceReaders(_Readers):
 
         Removed in 2025-03-31.basil. Later versions say how much it was, in ``amount_paid_off_stripe``.
         """
-        outside = _dig(self._raw, "amount_paid_off_stripe", int)
-        return _dig(self._raw, "paid_out_of_band", bool) if outside is None else self.paid and outside > 0
+        outside = _exact(self._raw, "amount_paid_off_stripe", int)
+        return _exact(self._raw, "paid_out_of_band", bool) if outside is None else self.paid and outside > 0
 
     @property
     def tax(self) -> int | None:
@@ -182,9 +180,8 @@ class InvoiceReaders(_Readers):
 
         Removed in 2025-03-31.basil, where it is the sum of ``total_taxes``.
         """
-        taxes = _dig(self._raw, "total_taxes", list) or []
-        amounts = [amount for tax in taxes if (amount := _dig(tax, "amount", int)) is not None]
-        return sum(amounts) if amounts else _dig(self._raw, "tax", int)
+        amounts = [amount for tax in _list(self._raw, "total_taxes") if (amount := _exact(tax, "amount", int)) is not None]
+        return sum(amounts) if amounts else _exact(self._raw, "tax", int)
 
     @property
     def discounts(self) -> list[str | Discount]:
@@ -266,7 +263,7 @@ class InvoiceItemReaders(_Readers):
     @property
     def unit_amount_decimal(self) -> Decimal | None:
         """The amount for one unit, in minor units with at most 12 decimals. Moved in 2025-03-31.basil to ``pricing``."""
-        sent = _dig(self._raw, "pricing.unit_amount_decimal", str) or _dig(self._raw, "unit_amount_decimal", str)
+        sent = _exact(self._raw, "pricing.unit_amount_decimal", str) or _exact(self._raw, "unit_amount_decimal", str)
         amount = read(sent, Decimal)
         return amount if isinstance(amount, Decimal) else None
 
@@ -294,7 +291,7 @@ class CreditNoteReaders(_Readers):
     @property
     def refund(self) -> str | Refund | None:
         """The refund of this credit note, ``None`` if there are several. Moved in 2025-03-31.basil to ``refunds[].refund``."""
-        return _find(_only(_dig(self._raw, "refunds", list)), "refund") or _find(self._raw, "refund")
+        return _find(_only(_list(self._raw, "refunds")), "refund") or _find(self._raw, "refund")
 
 
 class DiscountReaders(_Readers):
@@ -349,7 +346,7 @@ class PaymentIntentReaders(_Readers):
 
         Before 2022-11-15 this is the first entry of ``charges``.
         """
-        return _find(self._raw, "latest_charge") or read(next(iter(_dig(self._raw, "charges.data", list) or ()), None))
+        return _find(self._raw, "latest_charge") or read(next(iter(_list(self._raw, "charges.data")), None))
 
     @property
     def latest_charge_id(self) -> str | None:
@@ -364,12 +361,16 @@ class PaymentIntentReaders(_Readers):
         Removed in 2022-11-15. In later versions the list holds the latest charge, if that was expanded, and says that there may be
         more: ``charges.data[0]`` goes on working, while iterating, which would leave out earlier attempts, raises ``ValueError``.
         """
-        sent = _dig(self._raw, "charges", dict)
+        sent = _dict(self._raw, "charges")
         if sent is None:
-            latest = self._raw.get("latest_charge")
-            url = f"/v1/charges?payment_intent={self._raw.get('id')}"
-            sent = {"object": "list", "data": [latest] if type(latest) is dict else [], "has_more": latest is not None, "url": url}
-        return ListObject.from_stripe(sent)
+            latest = _dict(self._raw, "latest_charge")
+            sent = {
+                "object": "list",
+                "data": [latest] if latest else [],
+                "has_more": self._raw.get("latest_charge") is not None,
+                "url": f"/v1/charges?payment_intent={self._raw.get('id')}",
+            }
+        return read(sent, ListObject)
 
     @property
     def invoice(self) -> str | Invoice | None:
@@ -407,7 +408,7 @@ class CheckoutSessionReaders(_Readers):
         from atom_stripe.models.checkout_session import CheckoutSession  # that module imports this one
 
         places = ("collected_information.shipping_details", "shipping_details", "shipping")
-        details = next((found for place in places if (found := _dig(self._raw, place, dict))), None)
+        details = next((found for place in places if (found := _dict(self._raw, place))), None)
         return CheckoutSession.CollectedInformation.ShippingDetails.from_stripe(details) if details else None
 
 
@@ -421,61 +422,69 @@ class ProductReaders(_Readers):
         """The features to show to buyers. Called ``features`` before 2024-04-10."""
         from atom_stripe.models.product import Product  # that module imports this one
 
-        features = _dig(self._raw, "marketing_features", list) or _dig(self._raw, "features", list) or []
-        return [Product.MarketingFeature.from_stripe(feature) for feature in features if type(feature) is dict]
+        features = _list(self._raw, "marketing_features") or _list(self._raw, "features")
+        return [feature for feature in read(features, Product.MarketingFeature) if isinstance(feature, Product.MarketingFeature)]
 
 
-def _dig(raw: object, path: str, kind: type[T]) -> T | None:
-    """Return what is at *path* (``"parent.quote_details"``) in a JSON value, ``None`` unless it is a *kind*."""
+def _value(raw: Any, path: str) -> Any:
+    """Return what is at *path* (``"parent.quote_details"``) in a JSON value, ``None`` if nothing is."""
     for name in path.split("."):
         if type(raw) is not dict:
             return None
-        raw = raw.get(name)
+        raw = cast("dict[str, Any]", raw).get(name)
+    return raw
+
+
+def _exact(raw: Any, path: str, kind: type) -> Any:
+    value = _value(raw, path)
     # Not isinstance: true is no amount.
-    return raw if type(raw) is kind else None
+    return value if type(value) is kind else None
 
 
-def _find(raw: object, *paths: str) -> Any:
+def _dict(raw: Any, path: str) -> dict[str, Any] | None:
+    return _exact(raw, path, dict)
+
+
+def _list(raw: Any, path: str) -> list[Any]:
+    return _exact(raw, path, list) or []
+
+
+def _find(raw: Any, *paths: str) -> Any:
     """Return the first value that is at one of *paths*, as attributes return it."""
-    for path in paths:
-        parent, _, name = path.rpartition(".")
-        place = _dig(raw, parent, dict) if parent else raw
-        if type(place) is dict and place.get(name) is not None:
-            return read(place[name])
-    return None
+    return read(next((value for path in paths if (value := _value(raw, path)) is not None), None))
 
 
 def _id(value: Any) -> str | None:
-    identity = value if isinstance(value, str) else value["id"] if isinstance(value, View) and "id" in value else None
+    identity = value["id"] if isinstance(value, View) and "id" in value else value
     return identity if isinstance(identity, str) else None
 
 
-def _only(values: list[Any] | None) -> Any:
-    return values[0] if values and len(values) == 1 else None
+def _only(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else None
 
 
 def _discounts(raw: dict[str, Any]) -> list[Any]:
-    sent = _dig(raw, "discounts", list)
     single = _find(raw, "discount")
-    return read(sent) if sent else [] if single is None else [single]
+    return read(_list(raw, "discounts")) or ([] if single is None else [single])
 
 
 def _current_period(raw: dict[str, Any]) -> tuple[int | None, int | None]:
-    items = _dig(raw, "items.data", list) or []
-    periods = [(_dig(item, "current_period_end", int), _dig(item, "current_period_start", int)) for item in items]
+    periods = [
+        (_exact(item, "current_period_end", int), _exact(item, "current_period_start", int)) for item in _list(raw, "items.data")
+    ]
     known = [(end, start) for end, start in periods if end is not None and start is not None]
     if known:
         # Of items that end together, the one that was there first: one added in mid-period may have started later.
         end, start = min(known)
         return start, end
-    return _dig(raw, "current_period_start", int), _dig(raw, "current_period_end", int)
+    return _exact(raw, "current_period_start", int), _exact(raw, "current_period_end", int)
 
 
 def _payment(raw: dict[str, Any]) -> dict[str, Any] | None:
     """Return the payment that the ``payment_intent`` of an invoice was: the default one unless canceled, else one that paid."""
-    entries = [entry for entry in _dig(raw, "payments.data", list) or () if type(entry) is dict]
-    ranked = sorted(
-        entries,
-        key=lambda entry: (entry.get("status") == "canceled", entry.get("is_default") is not True, entry.get("status") != "paid"),
-    )
-    return _dig(ranked[0], "payment", dict) if ranked else None
+
+    def rank(entry: Any) -> tuple[bool, bool, bool]:
+        status = _value(entry, "status")
+        return status == "canceled", _value(entry, "is_default") is not True, status != "paid"
+
+    return _dict(min(_list(raw, "payments.data"), key=rank, default=None), "payment")

@@ -206,5 +206,5 @@ class StripeSandbox:
         if is_live(key):
             msg = "the sandbox takes no live keys; leave api_key out, or pass one that begins with sk_test_"
             raise ConfigurationError(msg)
-        defaults = {"rate_limits": RateLimits.NONE, "retry": RetryPolicy(initial_delay=0.0, max_delay=0.0)}
+        defaults: dict[str, Any] = {"rate_limits": RateLimits.NONE, "retry": RetryPolicy(initial_delay=0.0, max_delay=0.0)}
         return StripeConfig(api_key=SecretStr(key), **{**defaults, **settings})

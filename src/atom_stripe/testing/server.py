@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     # One packet for an answer, and no waiting for more of it.
     wbufsize = -1
     disable_nagle_algorithm = True
-    server: _Server
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - it is always this one
 
     def do_POST(self) -> None:
         try:

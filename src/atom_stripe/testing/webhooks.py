@@ -24,7 +24,7 @@ from atom_stripe.testing.courier import Courier, is_local
 from atom_stripe.testing.resources import webhook_endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Sequence
 
     from atom_stripe.testing._state.machine import Machine
     from atom_stripe.testing._state.store import Account, Row
@@ -317,7 +317,7 @@ class Webhooks:
         return self._machine
 
     @contextmanager
-    def _round(self) -> Iterator[bool]:
+    def _round(self) -> Generator[bool]:
         """Yield whether this is not inside a receiver of this sandbox: what a receiver causes waits until it has returned."""
         current = _ROUND.get()
         if current and current.webhooks is self and current.active:

@@ -27,7 +27,7 @@ from atom_stripe.testing._state.store import Account
 from atom_stripe.testing._state.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from atom_stripe._wire.messages import Request
     from atom_stripe.testing._state.clock import Clock, Job
@@ -43,6 +43,7 @@ class Outbox(Protocol):
 
     def count(self, account: Account, type: str) -> int:
         """Return how many webhook endpoints want such an event."""
+        ...
 
     def post(self, account: Account, event: Row) -> None:
         """Take an event for delivery."""
@@ -176,7 +177,7 @@ class Machine:
             row["pending_webhooks"] = max(row["pending_webhooks"] - 1, 0)
 
     @contextmanager
-    def hold(self, key: str) -> Iterator[Held]:
+    def hold(self, key: str) -> Generator[Held]:
         """Keep requests under an idempotency key in flight."""
         held = self._held[key] = Held()
         try:

@@ -12,6 +12,7 @@ from importlib import import_module
 from atom_stripe.testing._state.routing import Catalog
 
 MODULES = (
+    "account",
     "application_fees",
     "balance",
     "balance_transactions",

@@ -190,8 +190,8 @@ def update(call: Call) -> Row:
     fixed = sorted(call.params.keys() - {"description", "expand", "metadata", "receipt_email", "shipping", "transfer_group"})
     if fixed and intent["status"] not in payment_flow.OPEN:
         raise unexpected(intent, f"Its {fixed[0]} can no longer be changed.", fixed[0])
-    amount: int = call.params.get("amount", intent["amount"])
-    currency: str = call.params.get("currency", intent["currency"])
+    amount: Any = call.params.get("amount", intent["amount"])
+    currency: Any = call.params.get("currency", intent["currency"])
     check_amount(amount, currency)
     changes = (amount, currency) != (intent["amount"], intent["currency"])
     intent.update(amount=amount, currency=currency)
@@ -226,7 +226,7 @@ def capture(call: Call) -> Row:
     intent = call.change(_named(call))
     if intent["status"] != "requires_capture":
         raise unexpected(intent, "There is nothing to capture.")
-    amount: int = call.params.get("amount_to_capture", intent["amount_capturable"])
+    amount: Any = call.params.get("amount_to_capture", intent["amount_capturable"])
     if amount < 1:
         raise invalid("amount_to_capture must be at least 1.", "amount_to_capture", code="parameter_invalid_integer")
     if amount > intent["amount_capturable"]:
