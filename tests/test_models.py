@@ -368,6 +368,20 @@ def test_an_event_carries_the_typed_object() -> None:
     assert Event.from_stripe({"data": {"previous_attributes": [1]}}).data.previous_attributes is None
 
 
+def test_what_an_event_hands_out_leads_nowhere_inside() -> None:
+    """Old values and changes are the caller's own to the bottom: changing them leaves the event as it was sent."""
+    sent = {"data": {"object": {}, "previous_attributes": {"items": {"data": [1]}}}}
+    event = Event.from_stripe(copy.deepcopy(sent))
+    assert event.data.previous_attributes is not None
+    event.data.previous_attributes["items"]["data"].append(2)
+    assert event.to_dict() == sent
+    notification = EventNotification.from_stripe({"changes": {"before": {"name": "old"}}})
+    assert notification.changes is not None
+    notification.changes["before"]["name"] = "new"
+    assert notification.to_dict() == {"changes": {"before": {"name": "old"}}}
+    assert [EventNotification.from_stripe(raw).changes for raw in ({}, {"changes": None}, {"changes": [1]})] == [None, None, None]
+
+
 def test_a_thin_event() -> None:
     """A notification says when, and about which account, and reads nonsense as nothing."""
     event = EventNotification.from_stripe({"created": "2025-01-02T03:04:05.678+02:00", "context": "org_1/acct_1"})

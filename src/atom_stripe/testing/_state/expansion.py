@@ -71,6 +71,9 @@ class _Expansion:
     def _field(self, kind: Kind, row: Row, path: str, value: Any, wanted: Wishes) -> Any:
         """Return what stands at *path* of *row*, where *value* stands now."""
         if path in kind.refuses:
+            # What is empty here is empty at Stripe, too.
+            if value is None and path.partition(".")[0] in row:
+                return None
             raise unsupported(f"Expanding {path} of a {kind.name}", "expand")
         if path in kind.includes:
             return self.object(kind.includes[path](self._transaction, row), wanted)

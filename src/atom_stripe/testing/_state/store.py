@@ -22,8 +22,8 @@ class Kind:
     A kind of object: how Stripe names it, how its ids begin and how long they are after that.
 
     *expands*: the fields that hold an id and can be expanded, each with the kind it points to. *includes*: the fields that are there only
-    when they are expanded, each with what makes it. *refuses*: the fields that Stripe could expand and the sandbox cannot. Fields of objects
-    inside are written with dots.
+    when they are expanded, each with what makes it. *refuses*: the fields that Stripe could expand and the sandbox cannot, unless they are
+    null. Fields of objects inside are written with dots.
     """
 
     name: str

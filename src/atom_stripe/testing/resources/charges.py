@@ -38,7 +38,20 @@ CHARGE = Kind(
     "ch",
     expands={"balance_transaction": "balance_transaction", "customer": "customer", "payment_intent": "payment_intent"},
     includes={"refunds": _refunds},
-    refuses=frozenset({"application", "application_fee", "on_behalf_of", "outcome.rule", "review", "source_transfer", "transfer"}),
+    refuses=frozenset(
+        {
+            "application",
+            "application_fee",
+            "failure_balance_transaction",
+            "on_behalf_of",
+            "outcome.rule",
+            "payment_method_details.card.mandate",
+            "review",
+            "source_transfer",
+            "transfer",
+            "transfer_data.destination",
+        }
+    ),
 )
 
 

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from atom_stripe.testing._state.transaction import Transaction
     from atom_stripe.testing.resources.cards import Decline, MagicCard
 
-PAYMENT_METHOD = Kind("payment_method", "pm", expands={"customer": "customer"})
+PAYMENT_METHOD = Kind(
+    "payment_method", "pm", expands={"customer": "customer"}, refuses=frozenset({"card.generated_from.setup_attempt"})
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
