@@ -44,6 +44,7 @@ from atom_stripe.models import (
     StripeObject,
     Subscription,
     SubscriptionItem,
+    WebhookEndpoint,
 )
 from atom_stripe.models.answer import Answer
 from atom_stripe.models.base import StripePart, View, declared, model_for
@@ -115,6 +116,8 @@ def plain(value: Any) -> Any:
             return [plain(entry) for entry in value]
         case Decimal():
             return str(value)
+        case dict():
+            return {key: plain(entry) for key, entry in value.items()}
         case _:
             return value
 
@@ -321,6 +324,31 @@ def test_metadata_is_a_plain_dict() -> None:
     customer.metadata["id"] = "43"
     assert customer.to_dict()["metadata"]["id"] == "42"
     assert Customer.from_stripe({"metadata": {}}).metadata == {}
+
+
+def test_metadata_of_an_untyped_object() -> None:
+    """Also where the object is not typed, the caller's own keys are a dict's keys, although one of them may be called object."""
+    metadata = StripeObject.from_stripe({"metadata": {"object": "price"}}).metadata
+    assert (type(metadata), metadata) == (dict, {"object": "price"})
+
+
+def test_maps_of_parts_are_dicts() -> None:
+    """A map from currencies to prices is a dict, and what it holds is typed."""
+    sent = {"eur": {"unit_amount": 5, "unit_amount_decimal": "5.5"}, "jpy": {"unit_amount": 7}}
+    price = Price.from_stripe({"currency_options": sent})
+    assert price.currency_options is not None
+    assert list(price.currency_options) == ["eur", "jpy"]
+    assert type(price.currency_options["eur"]) is Price.CurrencyOptions
+    assert price.currency_options["eur"].unit_amount_decimal == Decimal("5.5")
+    assert price.currency_options["jpy"].unit_amount_decimal is None
+    assert Price.from_stripe({"currency_options": None}).currency_options is None
+
+
+def test_the_version_of_an_endpoint_is_its_own() -> None:
+    """A webhook endpoint without a version says so, whichever version the answer that brought it was written in."""
+    answer = Answer(200, {"stripe-version": "2026-09-30.endive"})
+    assert WebhookEndpoint.from_stripe({"api_version": None}, answer).api_version is None
+    assert WebhookEndpoint.from_stripe({"api_version": "2022-11-15"}, answer).api_version == "2022-11-15"
 
 
 def test_fields_named_like_methods_and_keywords() -> None:

@@ -14,6 +14,7 @@ import inspect
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import import_module
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -37,8 +38,9 @@ class View:
     __slots__ = ()
 
     # How a field is read where JSON does not say it: the class of a part, Decimal or int for numbers that Stripe sends as
-    # strings, dict for maps whose keys are the caller's own (metadata).
-    _shapes: ClassVar[Mapping[str, type]] = {}
+    # strings, dict for maps whose keys are the caller's own (metadata), dict[str, Part] for maps of parts (currency_options).
+    # Metadata is such a map wherever it appears, in untyped objects too: one of its keys may be "object".
+    _shapes: ClassVar[Mapping[str, Any]] = {"metadata": dict}
 
     if TYPE_CHECKING:
         _raw: dict[str, Any]
@@ -208,7 +210,10 @@ class StripeModel(View, BaseModel):
     @property
     def api_version(self) -> str | None:
         """The API version in which Stripe wrote this object; ``None`` when Stripe did not say."""
-        return cast("str | None", self._raw.get("api_version") or (self._answer and self._answer.api_version))
+        # An endpoint has a version of its own, and null there says that it has none.
+        if "api_version" in self._raw:
+            return cast("str | None", self._raw["api_version"])
+        return self._answer.api_version if self._answer else None
 
     @property
     def model_fields_set(self) -> set[str]:
@@ -244,6 +249,7 @@ class ListObject(StripeModel, Generic[T]):
     through its own resource, which follows the pages.
     """
 
+    object: str
     data: list[T]
     has_more: bool
     url: str
@@ -261,17 +267,11 @@ class ListObject(StripeModel, Generic[T]):
         return len(data) if type(data) is list else 0
 
 
-def read(value: Any, shape: type | None = None) -> Any:
+def read(value: Any, shape: Any = None) -> Any:
     """Return a JSON *value* as attributes return it: objects as models, numbers in strings as numbers."""
     kind = type(value)
     if kind is dict:
-        if shape is dict:
-            return dict(value)
-        name = value.get("object")
-        model: type[View] | None = model_for(name) if type(name) is str else None
-        if model is None:
-            model = shape if shape is not None and issubclass(shape, View) else StripeObject
-        return model.from_stripe(value)
+        return _read_object(value, shape)
     if kind is list:
         return [read(entry, shape) for entry in value]
     if kind is str and (shape is Decimal or shape is int):
@@ -280,6 +280,18 @@ def read(value: Any, shape: type | None = None) -> Any:
         except (ValueError, InvalidOperation):
             return value
     return value
+
+
+def _read_object(value: dict[str, Any], shape: Any) -> Any:
+    if shape is dict:
+        return dict(value)
+    if type(shape) is GenericAlias:
+        return {key: read(entry, shape.__args__[1]) for key, entry in value.items()}
+    name = value.get("object")
+    model: type[View] | None = model_for(name) if type(name) is str else None
+    if model is None:
+        model = shape if isinstance(shape, type) and issubclass(shape, View) else StripeObject
+    return model.from_stripe(value)
 
 
 @cache
