@@ -9,7 +9,7 @@ import pytest
 
 from atom_stripe.testing import StripeSandbox, resources
 from atom_stripe.testing._state import known
-from atom_stripe.testing._state.params import Either, Hash, ListOf
+from atom_stripe.testing._state.params import Choice, Either, Hash, ListOf
 from tests.sandbox.asking import NO_REDIRECTS, Asking
 from tests.sandbox.stripe_document import annotations, classes, mistakes, part_of, schemas
 
@@ -132,18 +132,30 @@ def test_objects_are_whole(objects: list[dict[str, Any]]) -> None:
 def test_operations_are_stripes(route: Any) -> None:
     """Every operation exists at Stripe, every parameter is one of it, and none that Stripe requires is optional."""
     assert route.name in known.operations()
-    unknown = [path for path in paths(route.takes) if not known.parameter(route.name, path)]
+    unknown = [path for path, _ in parameters(route.takes) if known.parameter(route.name, path) is None]
     assert [path for path in unknown if path[:2] not in _UNDOCUMENTED] == []
     needed = {name for name, annotation in known.operations()[route.name].__annotations__.items() if "Required[" in str(annotation)}
     assert needed <= {name for name, kind in route.takes.items() if kind.required}
 
 
-def paths(takes: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+@pytest.mark.parametrize("route", CATALOG.routes, ids=lambda route: route.name)
+def test_words_are_stripes(route: Any) -> None:
+    """A parameter that takes some words takes all of Stripe's, or refuses the others by name."""
+    for path, kind in parameters(route.takes):
+        if isinstance(kind, Choice) and path[:2] not in _UNDOCUMENTED:
+            at_stripe = known.words(route.name, *path) or {"true", "false"}
+            here = set(kind.words) - {"true", "false"}
+            assert here <= at_stripe, path
+            assert here == at_stripe - {"true", "false"} or kind.beyond, path
+
+
+def parameters(takes: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the parameters with their kinds, and those inside them."""
     for name, kind in takes.items():
-        yield (*above, name)
         inner = kind.entry if isinstance(kind, ListOf) else kind.hashed if isinstance(kind, Either) else kind
+        yield (*above, name), inner
         if isinstance(inner, Hash):
-            yield from paths(inner.fields, (*above, name))
+            yield from parameters(inner.fields, (*above, name))
 
 
 def test_the_comparisons_notice_mistakes(objects: list[dict[str, Any]]) -> None:

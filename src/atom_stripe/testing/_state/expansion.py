@@ -1,7 +1,7 @@
 """
 Expansion: objects in place of their ids, where the caller asks for them.
 
-Paths go down to four levels, and through ``data`` in a list. Source: https://docs.stripe.com/api/expanding_objects
+Paths have up to four levels, of which ``data`` in a list is one. Source: https://docs.stripe.com/api/expanding_objects
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def wishes(paths: Iterable[str]) -> Wishes:
         parts = path.split(".")
         if not all(parts):
             raise invalid(f"expand holds a malformed path: {path[:255]!r}.", "expand")
-        if len(parts) - (parts[0] == "data") > _DEEPEST:
-            raise invalid(f"expand goes down to {_DEEPEST} levels.", "expand")
+        if len(parts) > _DEEPEST:
+            raise invalid(f"expand goes down to {_DEEPEST} levels, and data is one of them.", "expand")
         node = root
         for part in parts:
             node = node.setdefault(part, {})

@@ -20,7 +20,7 @@ from atom_stripe.config import OPTIONS
 
 _OPERATION = re.compile(r"``((?:GET|POST|DELETE) /v[12]/\S+)``\.")
 _NESTED = re.compile(r"[A-Z]\w+Params[A-Z]\w*")
-_QUOTED = re.compile(r"'([a-z0-9_.*]+)'")
+_QUOTED = re.compile(r"'([a-z0-9_.*-]+)'")
 
 
 @cache
@@ -58,29 +58,34 @@ def pattern(template: str) -> re.Pattern[str]:
     )
 
 
-def parameter(name: str, path: tuple[str, ...]) -> bool:
-    """Return whether Stripe's operation *name* takes the parameter at *path*: ``("shipping", "address", "line1")``."""
+def parameter(name: str, path: tuple[str, ...]) -> str | None:
+    """
+    Return the type of the parameter at *path* of the operation *name*, ``None`` if Stripe has no such parameter.
+
+    *path*: ``("shipping", "address", "line1")``; indexes of lists may be in it and do not count.
+    """
     kind = operations().get(name)
-    if kind is None or path[0] not in kind.__annotations__ or path[0] in OPTIONS:
-        return False
-    return len(path) == 1 or _reaches(str(kind.__annotations__[path[0]]), path[1:], kind.__module__)
+    if kind is None or path[0] in OPTIONS or path[0] not in kind.__annotations__:
+        return None
+    return _inside(str(kind.__annotations__[path[0]]), path[1:], kind.__module__)
 
 
 @cache
-def words(name: str, parameter_name: str) -> frozenset[str]:
-    """Return the words that the operation *name* takes for a parameter: the types of events, or of payment methods."""
-    return frozenset(_QUOTED.findall(str(operations()[name].__annotations__[parameter_name])))
+def words(name: str, *path: str) -> frozenset[str]:
+    """Return the words that Stripe lists for a parameter: the types of events, or of payment methods."""
+    return frozenset(_QUOTED.findall(parameter(name, path) or ""))
 
 
-def _reaches(annotation: str, path: tuple[str, ...], module: str) -> bool:
-    """Return whether an object of the type *annotation* has a field at *path*. Indexes of lists do not count."""
+def _inside(annotation: str, path: tuple[str, ...], module: str) -> str | None:
+    if not path:
+        return annotation
     if path[0].isdigit() or not path[0]:
-        return len(path) == 1 or _reaches(annotation, path[1:], module)
+        return _inside(annotation, path[1:], module)
     for name in _NESTED.findall(annotation):
         field = _fields(name, module).get(path[0])
-        if field is not None and (len(path) == 1 or _reaches(field, path[1:], module)):
-            return True
-    return False
+        if field is not None and (found := _inside(field, path[1:], module)) is not None:
+            return found
+    return None
 
 
 @cache

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from atom_stripe.testing._state import known
 from atom_stripe.testing._state.currencies import check_currency
-from atom_stripe.testing._state.errors import empty, invalid, missing
+from atom_stripe.testing._state.errors import empty, invalid, missing, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,15 +134,23 @@ class Boolean:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some words."""
+    """
+    One of some words.
+
+    *beyond*: the operation and parameter where Stripe lists more words than these; those are refused by name.
+    """
 
     words: tuple[str, ...]
     required: bool = field(default=False, kw_only=True)
     unsettable: bool = field(default=False, kw_only=True)
+    beyond: tuple[str, str] | None = field(default=None, kw_only=True)
 
     def read(self, value: Any, name: str) -> str:
+        """Return the word."""
         text = _scalar(value, name)
         if text not in self.words:
+            if self.beyond and text in known.words(*self.beyond):
+                raise unsupported(f"The value {text} of {name}", name)
             raise invalid(f"{name} must be one of {', '.join(self.words)}.", name)
         return text
 

@@ -59,7 +59,7 @@ class Route:
             return read(self.takes, raw)
         except UndeclaredParameterError as undeclared:
             name = spell(undeclared.path)[:255]
-            if known.parameter(self.name, undeclared.path):
+            if known.parameter(self.name, undeclared.path) is not None:
                 raise unsupported(f"The parameter {name} of {self.name}", name) from None
             raise invalid(f"{self.name} has no parameter {name}.", name, code="parameter_unknown") from None
 

@@ -78,16 +78,16 @@ def search(rows: Iterable[Row], params: dict[str, Any], *, fields: Collection[st
 def _parse(query: str, fields: Collection[str]) -> tuple[list[Clause], bool]:
     clauses: list[Clause] = []
     joints: set[str] = set()
-    position = 0
-    while match := _CLAUSE.match(query, position):
+    position, expects_more = 0, True
+    while expects_more and (match := _CLAUSE.match(query, position)):
         clauses.append(_clause(match, fields))
         position = match.end()
         joint = _JOINT.match(query, position)
-        if joint is None:
-            break
-        joints.add(joint[1].lower())
-        position = joint.end()
-    if position != len(query) or not clauses or len(joints) > 1:
+        expects_more = joint is not None
+        if joint:
+            joints.add(joint[1].lower())
+            position = joint.end()
+    if position != len(query) or expects_more or len(joints) > 1:
         raise _malformed("it is not made of clauses like name:'value', joined by AND or by OR")
     return clauses, "or" not in joints
 

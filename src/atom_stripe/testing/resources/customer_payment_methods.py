@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from atom_stripe.testing._state.errors import no_such
 from atom_stripe.testing._state.pages import PAGE, equal, page
 from atom_stripe.testing._state.routing import route
-from atom_stripe.testing.resources.payment_methods import REDISPLAY, MethodType
+from atom_stripe.testing.resources.payment_methods import REDISPLAY, TYPE
 
 if TYPE_CHECKING:
     from atom_stripe.testing._state.routing import Call
     from atom_stripe.testing._state.store import Row
 
 
-@route("GET", "/v1/customers/{customer}/payment_methods", {**PAGE, "allow_redisplay": REDISPLAY, "type": MethodType()})
+@route("GET", "/v1/customers/{customer}/payment_methods", {**PAGE, "allow_redisplay": REDISPLAY, "type": TYPE})
 def list_all(call: Call) -> Row:
     customer = call.find("customer", call.arguments["customer"])
     return page(

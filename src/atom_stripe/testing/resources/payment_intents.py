@@ -71,7 +71,7 @@ _CONFIRMING: dict[str, Parameter] = {
 }
 # What can be set at any time before the payment.
 _FIELDS: dict[str, Parameter] = {
-    "allowed_payment_method_types": ListOf(payment_methods.MethodType()),
+    "allowed_payment_method_types": ListOf(payment_methods.TYPE),
     "capture_method": _CAPTURE_METHOD,
     "payment_method": Id(unsettable=True),
     "payment_method_data": Hash(payment_methods.DATA),

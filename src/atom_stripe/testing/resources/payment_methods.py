@@ -7,10 +7,8 @@ Source: https://docs.stripe.com/api/payment_methods
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from atom_stripe.testing._state import known
 from atom_stripe.testing._state.errors import Refusal, invalid, missing, no_such, unsupported
 from atom_stripe.testing._state.pages import PAGE, equal, page
 from atom_stripe.testing._state.params import Choice, Hash, Id, Integer, Text
@@ -33,22 +31,9 @@ PAYMENT_METHOD = Kind(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodType:
-    """A type of payment method. Of Stripe's many the sandbox knows cards; the others are refused by name."""
-
-    required: bool = False
-    unsettable: bool = False
-
-    def read(self, value: Any, name: str) -> str:
-        """Return ``"card"``."""
-        if value == "card":
-            return "card"
-        if isinstance(value, str) and value in known.words("POST /v1/payment_methods", "type"):
-            raise unsupported(f"The payment method {value}", name)
-        raise invalid(f"{name} is no type of payment method.", name)
-
-
+# Of Stripe's many types the sandbox knows cards; the others are refused by name.
+_TYPES = ("POST /v1/payment_methods", "type")
+TYPE = Choice(("card",), beyond=_TYPES)
 CARD = Hash(
     {
         "cvc": Text(unsettable=False),
@@ -63,7 +48,7 @@ DATA: dict[str, Parameter] = {
     "allow_redisplay": REDISPLAY,
     "billing_details": BILLING_DETAILS,
     "card": CARD,
-    "type": MethodType(required=True),
+    "type": Choice(("card",), required=True, beyond=_TYPES),
     **METADATA,
 }
 """What makes a payment method, on its own or inside a payment."""
@@ -155,7 +140,7 @@ def create(call: Call) -> Row:
     return create_from(call, call.params)
 
 
-@route("GET", "/v1/payment_methods", {**PAGE, "allow_redisplay": REDISPLAY, "customer": Id(), "type": MethodType()})
+@route("GET", "/v1/payment_methods", {**PAGE, "allow_redisplay": REDISPLAY, "customer": Id(), "type": TYPE})
 def list_all(call: Call) -> Row:
     # Without a customer, only those count that Treasury keeps, of which there are none here.
     if customer := call.params.get("customer"):

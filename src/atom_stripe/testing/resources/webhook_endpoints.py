@@ -56,7 +56,7 @@ def add(work: Transaction, url: str, events: list[str], *, secret: str, connect:
     {
         **_FIELDS,
         # Events are written in one version here, so an endpoint can be pinned to that one only.
-        "api_version": Choice((API_VERSION,)),
+        "api_version": Choice((API_VERSION,), beyond=("POST /v1/webhook_endpoints", "api_version")),
         "connect": Boolean(),
         "enabled_events": ListOf(Text(unsettable=False), required=True),
         "url": Text(required=True, unsettable=False),
