@@ -67,7 +67,8 @@ def parameter(name: str, path: tuple[str, ...]) -> str | None:
     kind = operations().get(name)
     if kind is None or path[0] in OPTIONS or path[0] not in kind.__annotations__:
         return None
-    return _inside(str(kind.__annotations__[path[0]]), path[1:], kind.__module__)
+    annotation = kind.__annotations__[path[0]]
+    return _inside(getattr(annotation, "__forward_arg__", str(annotation)), path[1:], kind.__module__)
 
 
 @cache
