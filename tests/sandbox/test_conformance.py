@@ -9,7 +9,7 @@ import pytest
 
 from atom_stripe.testing import StripeSandbox, resources
 from atom_stripe.testing._state import known
-from atom_stripe.testing._state.params import Either, Hash, ListOf
+from atom_stripe.testing._state.params import Choice, Either, Hash, ListOf
 from tests.sandbox.asking import NO_REDIRECTS, Asking
 from tests.sandbox.stripe_document import annotations, classes, mistakes, part_of, schemas
 
@@ -138,6 +138,17 @@ def test_operations_are_stripes(route: Any) -> None:
     assert needed <= {name for name, kind in route.takes.items() if kind.required}
 
 
+@pytest.mark.parametrize("route", CATALOG.routes, ids=lambda route: route.name)
+def test_words_are_stripes(route: Any) -> None:
+    """A parameter that takes some words takes all of Stripe's, or refuses the others by name."""
+    for path, kind in parameters(route.takes):
+        if isinstance(kind, Choice) and path not in _UNLISTED:
+            at_stripe = known.words(route.name, *path) or {"true", "false"}
+            here = set(kind.words) - {"true", "false"}
+            assert here <= at_stripe, path
+            assert here == at_stripe - {"true", "false"} or kind.beyond, path
+
+
 def parameters(takes: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the parameters with their kinds, and those inside them."""
     for name, kind in takes.items():
@@ -202,3 +213,6 @@ _UNDOCUMENTED = {
 
 # Stripe's document lists these as expandable though they are objects or lists, which are only there when they are asked for.
 _INCLUDED = {"cash_balance", "refunds", "sources", "subscriptions", "tax", "tax_ids"}
+
+# With the card itself unlisted, the word for it is, too; Stripe has the same words for payment methods on their own.
+_UNLISTED = {("payment_method_data", "type")}

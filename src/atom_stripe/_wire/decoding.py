@@ -18,6 +18,8 @@ _SUCCESS = range(200, 300)
 _REFUSALS = frozenset(range(400, 500)) - {424, 429}
 _SERVER_ERROR = 500
 _DEPENDENCY_FAILED = 424
+# The sandbox's own word for what it does not do: it did nothing.
+_UNSUPPORTED = "sandbox_unsupported"
 # Longer than any message of Stripe's; what a proxy sends in its place need not fill a log.
 _LONGEST = 1000
 
@@ -69,13 +71,17 @@ def error_of(reply: Reply, *, reads: bool) -> errors.APIError:
     return _build(_kind(reply.status, error), reply, error, reads=reads)
 
 
+def _failed_inside(status: int) -> bool:
+    return status >= _SERVER_ERROR or status == _DEPENDENCY_FAILED
+
+
 def _kind(status: int, error: dict[str, Any]) -> type[errors.APIError]:
     # The status decides, as the type does not: Stripe calls a wrong key, a lock and a limit all invalid_request_error.
     if error.get("type") == "idempotency_error":
         return errors.IdempotencyError
     if status == 400 and error.get("code") == "rate_limit":
         return errors.RateLimitedError
-    if status >= _SERVER_ERROR or status == _DEPENDENCY_FAILED:
+    if _failed_inside(status):
         return errors.ServerError
     if error.get("type") == "card_error":
         return errors.CardError
@@ -104,7 +110,7 @@ def _build(kind: type[errors.APIError], reply: Reply, error: dict[str, Any], *, 
         advice_code=_text(error, "advice_code"),
         request_id=_header(reply, "request-id"),
         retryable=retryable(reply) and (kind is not errors.IdempotencyError or "stripe-should-retry" in reply.headers),
-        outcome_unknown=not reads and (reply.status >= _SERVER_ERROR or reply.status == _DEPENDENCY_FAILED),
+        outcome_unknown=not reads and _failed_inside(reply.status) and error.get("code") != _UNSUPPORTED,
         idempotent_replayed=reply.headers.get("idempotent-replayed") == "true",
         payload=error,
     )
