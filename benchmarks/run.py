@@ -31,9 +31,21 @@ if TYPE_CHECKING:
     from harness import Figures, Row
 
 # Each of these files registers its benchmarks; they run in this order.
-FILES = ("webhooks", "decoding", "calls", "starting", "memory")
+FILES = ("webhooks", "decoding", "calls", "starting", "memory", "sealing", "tokens")
 RESULTS = Path(__file__).parent / "results.json"
-_PACKAGES = ("stripe", "httpx", "pyreqwest", "pydantic", "pydantic-core", "orjson", "uvloop", "requests")
+_PACKAGES = (
+    "stripe",
+    "httpx",
+    "pyreqwest",
+    "pydantic",
+    "pydantic-core",
+    "orjson",
+    "uvloop",
+    "requests",
+    "cryptography",
+    "sqlalchemy",
+    "psycopg",
+)
 
 
 def main() -> None:

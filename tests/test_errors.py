@@ -24,6 +24,13 @@ NEEDED: dict[type[AtomStripeError], dict[str, Any]] = {
     errors.EncodingError: {"param": "items[0][price]"},
     errors.InvalidResponseError: {"status": 200, "request_id": "req_1", "outcome_unknown": True, "retryable": False},
     errors.TransportError: {"outcome_unknown": True, "retryable": False},
+    errors.NotConnectedError: {"user_id": "user_1"},
+    errors.RefreshFailedError: {"user_id": "user_1"},
+    errors.AuthorizationDeniedError: {"code": "access_denied"},
+    errors.AccountMismatchError: {"expected": "acct_1", "account": "acct_2"},
+    errors.StoreError: {"retryable": False},
+    errors.UnknownKeyError: {"key_id": "one", "connection_id": "con_1"},
+    errors.TokenUnreadableError: {"connection_id": "con_1"},
 }
 OF_THE_API: dict[str, Any] = {
     "status": 402,

@@ -89,6 +89,15 @@ def test_testing_your_code() -> None:
     assert "4 passed" in result.stdout
 
 
+def test_envelope_keys() -> None:
+    """Three tokens take one data key and another process one question; a copied token is refused."""
+    result = run(str(EXAMPLES / "envelope_keys.py"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("the service wraps a key") == 1
+    assert result.stdout.count("the service unwraps a key") == 2
+    assert result.stdout.splitlines()[-1].startswith("  this stored token was not written for this row")
+
+
 def test_every_example_is_listed() -> None:
     """The page about the examples names every one of them, and none that is not there."""
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")

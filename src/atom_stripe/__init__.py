@@ -13,22 +13,40 @@ if TYPE_CHECKING:
     from atom_stripe._engine.pages import AsyncPage, AsyncPages, Page
     from atom_stripe.client import AsyncStripeClient, StripeClient
     from atom_stripe.config import API_VERSION, RateLimits, RequestOptions, RetryPolicy, StripeConfig
+    from atom_stripe.connections import AccessToken, AccountLink, Connection, OnboardingStatus
     from atom_stripe.errors import AtomStripeError
+    from atom_stripe.keys import AsyncEnvelopeKeys, EnvelopeKeys, Keyring
     from atom_stripe.models import Event, EventNotification, StripeObject
     from atom_stripe.money import Money
+    from atom_stripe.oauth import AsyncOAuthManager, OAuthManager
+    from atom_stripe.oauth_config import OAuthConfig
+    from atom_stripe.protocols import AsyncKeyProvider, AsyncTokenStore, KeyProvider, TokenStore
     from atom_stripe.webhooks import WebhookVerifier
 
     __version__: str
 
 _HOMES = {
     "API_VERSION": "config",
+    "AccessToken": "connections",
+    "AccountLink": "connections",
+    "AsyncEnvelopeKeys": "keys",
+    "AsyncKeyProvider": "protocols",
+    "AsyncOAuthManager": "oauth",
     "AsyncPage": "_engine.pages",
     "AsyncPages": "_engine.pages",
     "AsyncStripeClient": "client",
+    "AsyncTokenStore": "protocols",
     "AtomStripeError": "errors",
+    "Connection": "connections",
+    "EnvelopeKeys": "keys",
     "Event": "models",
     "EventNotification": "models",
+    "KeyProvider": "protocols",
+    "Keyring": "keys",
     "Money": "money",
+    "OAuthConfig": "oauth_config",
+    "OAuthManager": "oauth",
+    "OnboardingStatus": "connections",
     "Page": "_engine.pages",
     "RateLimits": "config",
     "RequestOptions": "config",
@@ -36,18 +54,32 @@ _HOMES = {
     "StripeClient": "client",
     "StripeConfig": "config",
     "StripeObject": "models",
+    "TokenStore": "protocols",
     "WebhookVerifier": "webhooks",
 }
 
 __all__ = [
     "API_VERSION",
+    "AccessToken",
+    "AccountLink",
+    "AsyncEnvelopeKeys",
+    "AsyncKeyProvider",
+    "AsyncOAuthManager",
     "AsyncPage",
     "AsyncPages",
     "AsyncStripeClient",
+    "AsyncTokenStore",
     "AtomStripeError",
+    "Connection",
+    "EnvelopeKeys",
     "Event",
     "EventNotification",
+    "KeyProvider",
+    "Keyring",
     "Money",
+    "OAuthConfig",
+    "OAuthManager",
+    "OnboardingStatus",
     "Page",
     "RateLimits",
     "RequestOptions",
@@ -55,6 +87,7 @@ __all__ = [
     "StripeClient",
     "StripeConfig",
     "StripeObject",
+    "TokenStore",
     "WebhookVerifier",
     "__version__",
 ]

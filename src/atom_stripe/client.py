@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atom_stripe._engine.access import Access, ClientOptions
     from atom_stripe.config import RequestOptions, StripeConfig
     from atom_stripe.models import EventNotification, StripeObject
+    from atom_stripe.oauth import AsyncOAuthManager, OAuthManager
 
 
 class StripeClient(Services):
@@ -34,6 +35,7 @@ class StripeClient(Services):
         api_key: Your secret or restricted key; without it and without *config*, ``STRIPE_SECRET_KEY`` of the environment.
         config: All other settings.
         http_client: Your own ``httpx.Client``, which stays yours to close.
+        oauth: The manager that connects your users' accounts, for ``for_user()``. It stays yours to close.
 
     Raises:
         ConfigurationError: A setting is missing or malformed. Keys are never shown.
@@ -42,9 +44,14 @@ class StripeClient(Services):
     """
 
     def __init__(
-        self, api_key: str | SecretStr | None = None, *, config: StripeConfig | None = None, http_client: httpx.Client | None = None
+        self,
+        api_key: str | SecretStr | None = None,
+        *,
+        config: StripeConfig | None = None,
+        http_client: httpx.Client | None = None,
+        oauth: OAuthManager | None = None,
     ) -> None:
-        self._begin(access.blocking_access(access.resolve(api_key, config), http_client))
+        self._begin(access.blocking_access(access.resolve(api_key, config), http_client, access.flows_of(oauth)))
 
     def _begin(self, opened: Access) -> Self:
         self._access = opened
@@ -59,6 +66,19 @@ class StripeClient(Services):
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """Return a client with other settings, such as a connected account. It shares this one's connections; making it is cheap."""
         return type(self).__new__(type(self))._begin(self._access.with_options(options))  # noqa: SLF001 - an instance of this very class
+
+    def for_user(self, user_id: str) -> Self:
+        """
+        Return a client that acts for the Stripe account of a user of yours, whom the manager in *oauth* connected. Making it is cheap.
+
+        Each call finds out anew how to act: with the platform's key and the user's account (Connect), or with the user's own token (Stripe
+        Apps), which is renewed in time, and once more if Stripe refuses it. A call for a user who is not connected, or not any more, raises
+        ``NotConnectedError``.
+
+        Raises:
+            ConfigurationError: This client was made without *oauth*.
+        """
+        return type(self).__new__(type(self))._begin(self._access.for_user(user_id))  # noqa: SLF001 - an instance of this very class
 
     def request(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, /, **options: Unpack[RequestOptions]
@@ -111,6 +131,7 @@ class AsyncStripeClient(AsyncServices):
         api_key: Your secret or restricted key; without it and without *config*, ``STRIPE_SECRET_KEY`` of the environment.
         config: All other settings.
         http_client: Your own ``httpx.AsyncClient``, which stays yours to close.
+        oauth: The manager that connects your users' accounts, for ``for_user()``. It stays yours to close.
 
     Raises:
         ConfigurationError: A setting is missing or malformed. Keys are never shown.
@@ -124,8 +145,9 @@ class AsyncStripeClient(AsyncServices):
         *,
         config: StripeConfig | None = None,
         http_client: httpx.AsyncClient | None = None,
+        oauth: AsyncOAuthManager | None = None,
     ) -> None:
-        self._begin(access.native_access(access.resolve(api_key, config), http_client))
+        self._begin(access.native_access(access.resolve(api_key, config), http_client, access.flows_of(oauth)))
 
     def _begin(self, opened: Access) -> Self:
         self._access = opened
@@ -140,6 +162,19 @@ class AsyncStripeClient(AsyncServices):
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """Return a client with other settings, such as a connected account. It shares this one's connections; making it is cheap."""
         return type(self).__new__(type(self))._begin(self._access.with_options(options))  # noqa: SLF001 - an instance of this very class
+
+    def for_user(self, user_id: str) -> Self:
+        """
+        Return a client that acts for the Stripe account of a user of yours, whom the manager in *oauth* connected. Making it is cheap.
+
+        Each call finds out anew how to act: with the platform's key and the user's account (Connect), or with the user's own token (Stripe
+        Apps), which is renewed in time, and once more if Stripe refuses it. A call for a user who is not connected, or not any more, raises
+        ``NotConnectedError``.
+
+        Raises:
+            ConfigurationError: This client was made without *oauth*.
+        """
+        return type(self).__new__(type(self))._begin(self._access.for_user(user_id))  # noqa: SLF001 - an instance of this very class
 
     async def request(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, /, **options: Unpack[RequestOptions]

@@ -234,6 +234,139 @@ class OAuthError(APIError):
     """
 
 
+class ConnectError(AtomStripeError):
+    """Something is wrong with a user's connection to Stripe, or with the way to one. Subclasses say what."""
+
+
+class NotConnectedError(ConnectError):
+    """The user has no connection, or it was disconnected. Send them to ``authorize_url()`` or ``account_link()``."""
+
+    def __init__(self, message: str, *, user_id: str) -> None:
+        super().__init__(message)
+        self.user_id = user_id
+
+
+class ReauthorizationRequiredError(NotConnectedError):
+    """The grant of the user is dead: expired, revoked, or lost. Only the user can give a new one: send them to ``authorize_url()``."""
+
+
+class RefreshFailedError(ConnectError):
+    """
+    The access token has run out and could not be renewed in time, although the grant is not dead: Stripe or the store did not answer.
+
+    Try again later; nothing was lost. *user_id*: whose token.
+    """
+
+    def __init__(self, message: str, *, user_id: str) -> None:
+        super().__init__(message)
+        self.user_id = user_id
+
+
+class StateMismatchError(ConnectError):
+    """
+    The ``state`` is none that we gave to this browser session. Nothing was stored and no code was used.
+
+    A forged redirect looks like this. So does a user who began in another browser: let them begin again.
+    """
+
+
+class StateExpiredError(StateMismatchError):
+    """The user took longer to come back than ``state_lifetime``. Let them begin again."""
+
+
+class StateReusedError(StateMismatchError):
+    """The ``state`` has done its work already, with another code or another outcome. It works once."""
+
+
+class AuthorizationDeniedError(ConnectError):
+    """The user said no on Stripe's page, or Stripe ended the authorization. *code* is OAuth's word, such as ``access_denied``."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AuthorizationInterruptedError(ConnectError):
+    """
+    The authorization code was sent to Stripe and the outcome never became known: a crash, or a lost answer.
+
+    A code is never sent twice, because its second use revokes the connection. Let the user begin again: nothing is lost by that.
+    """
+
+
+class CodeReusedError(ConnectError):
+    """This authorization code came back before, with another ``state``. It is not sent again: a second use would revoke the connection."""
+
+
+class GrantMismatchError(ConnectError):
+    """Stripe granted something else than what was asked for. It was not stored. Subclasses say what differs."""
+
+
+class AccountMismatchError(GrantMismatchError):
+    """
+    The user came back with another Stripe account than the one that they are connected to.
+
+    *expected*, *account*: the ids of the two. Disconnect the user first, or begin with ``authorize_url(replace=True)``.
+    """
+
+    def __init__(self, message: str, *, expected: str, account: str) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.account = account
+
+
+class ModeMismatchError(GrantMismatchError):
+    """Live and test mode were mixed: a key, a client id or a grant of one with something of the other."""
+
+
+class ScopeMismatchError(GrantMismatchError):
+    """The grant covers less, or something else, than the scope that was asked for."""
+
+
+class ControlledAccountError(ConnectError):
+    """The platform controls this account, so it cannot be disconnected. Delete the account at Stripe, or ``forget()`` it here."""
+
+
+class StoreError(AtomStripeError):
+    """
+    A store could not do its work: the database is away, or refused. *retryable*: trying again may help.
+
+    The message names the cause. A database's own words can hold values, so they are not chained.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class TokenUnreadableError(AtomStripeError):
+    """
+    A stored token cannot be decrypted. Subclasses say why. It is not deleted and not sent anywhere.
+
+    *connection_id*: the row that it is in.
+    """
+
+    def __init__(self, message: str, *, connection_id: str) -> None:
+        super().__init__(message)
+        self.connection_id = connection_id
+
+
+class UnknownKeyError(TokenUnreadableError):
+    """The key that encrypted a token is not configured. Put it back behind the current one. *key_id*: which."""
+
+    def __init__(self, message: str, *, key_id: str, connection_id: str = "") -> None:
+        super().__init__(message, connection_id=connection_id)
+        self.key_id = key_id
+
+
+class TamperedTokenError(TokenUnreadableError):
+    """The stored token was not written by us for this row: bytes were changed, or copied from another row or column."""
+
+
+class ReplayedTokenError(TamperedTokenError):
+    """The stored token is an older one that was put back in place of a newer one."""
+
+
 class WebhookError(AtomStripeError):
     """Some bytes are not an event that Stripe sent us. Answer 400 and keep nothing."""
 

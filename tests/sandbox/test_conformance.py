@@ -24,7 +24,8 @@ def world() -> list[dict[str, Any]]:
     """Return at least one object of every kind, in as many states as there are."""
     heard: list[dict[str, Any]] = []
     with StripeSandbox() as sandbox:
-        sandbox.webhooks.deliver_to(lambda body, _: heard.append(json.loads(body)))
+        for connect in (False, True):
+            sandbox.webhooks.deliver_to(lambda body, _: heard.append(json.loads(body)), connect=connect)
         ask = Asking(sandbox)
         address = {"line1": "1 Main Street", "city": "Springfield", "postal_code": "12345", "country": "US"}
         customer = ask.post(
@@ -54,6 +55,16 @@ def world() -> list[dict[str, Any]]:
         ask.post("/v1/webhook_endpoints", url="http://127.0.0.1:1/", enabled_events=["charge.failed"])
         account = sandbox.connect()
         Asking(sandbox, account=account.id).pay(application_fee_amount=100)
+        fees = f"application_fees/{ask.get('/v1/application_fees')['data'][0]['id']}/refunds"
+        ask.post(f"/v1/{fees}", amount=30)
+        wanted = {"card_payments": {"requested": True}}
+        made = [ask.post("/v1/accounts", type=name, capabilities=wanted) for name in ("custom", "express", "standard")]
+        address_of_shop = dict.fromkeys(("refresh_url", "return_url"), "https://shop.test/")
+        link = ask.post("/v1/account_links", account=made[0]["id"], type="account_update", **address_of_shop)
+        ask.post(f"/v1/accounts/{made[0]['id']}", business_profile={"support_address": address}, email="jenny@example.com")
+        capabilities = f"/v1/accounts/{made[0]['id']}/capabilities"
+        ask.post(f"{capabilities}/transfers", requested=True)
+        gone = ask.delete(f"/v1/accounts/{made[2]['id']}")
         sandbox.clock.advance(days=8)
         ask.delete(f"/v1/customers/{ask.post('/v1/customers')['id']}")
         lists = [
@@ -64,10 +75,13 @@ def world() -> list[dict[str, Any]]:
             "balance_transactions",
             "webhook_endpoints",
             "application_fees",
+            fees,
+            "accounts",
         ]
         lists += ["customers/" + customer["id"] + "/payment_methods", "events"]
         objects = [entry for name in lists for entry in ask.get(f"/v1/{name}", limit=100)["data"]]
         objects += [ask.get(f"/v1/payment_methods/{paid['payment_method']}"), ask.get("/v1/balance"), ask.get("/v1/account")]
+        objects += [*made, link, gone, *ask.get(capabilities)["data"]]
     return objects + heard + [event["data"]["object"] for event in heard]
 
 

@@ -12,7 +12,7 @@ from atom_stripe._engine.settings import Settings
 from atom_stripe._wire.operation import Operation
 from atom_stripe._wire.paths import check_path
 from atom_stripe.config import StripeConfig, secret
-from atom_stripe.errors import EncodingError
+from atom_stripe.errors import ConfigurationError, EncodingError, ModeMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import stripe
     from pydantic import SecretStr
 
+    from atom_stripe._engine.connect.manager import ConnectFlows
     from atom_stripe.config import RateLimits, RetryPolicy
     from atom_stripe.models import EventNotification, StripeObject
 
@@ -52,13 +53,27 @@ def resolve(api_key: str | SecretStr | None, config: StripeConfig | None) -> Str
 
 
 class Access:
-    """Settings, ports and the lines of the rate limiter, and the flow that carries out calls with them."""
+    """
+    Settings, ports and the lines of the rate limiter, and the flow that carries out calls with them.
 
-    def __init__(self, config: StripeConfig, ports: Ports, limiter: Limiter) -> None:
+    *connect*: the flows of the manager that knows the users' accounts. *user_id*: the user that every call acts for.
+    """
+
+    def __init__(
+        self, config: StripeConfig, ports: Ports, limiter: Limiter, connect: ConnectFlows | None = None, user_id: str | None = None
+    ) -> None:
         self.config = config
         self._ports = ports
         self._limiter = limiter
-        self.flow = CallFlow(Settings(config), ports, limiter if config.rate_limits.enabled else None)
+        self._connect = connect
+        self._user_id = user_id
+        lines = limiter if config.rate_limits.enabled else None
+        if connect is None or user_id is None:
+            self.flow = CallFlow(Settings(config), ports, lines)
+        else:
+            from atom_stripe._engine.connect.acting import ActingFlow
+
+            self.flow = ActingFlow(Settings(config), ports, lines, connect.tokens, user_id)
 
     def with_options(self, options: Mapping[str, Any]) -> Access:
         """Return an access with *options* that shares the connections and lines of this one."""
@@ -70,7 +85,19 @@ class Access:
             settings.setdefault("stripe_context", None)
         if settings.get("stripe_context") is not None:
             settings.setdefault("stripe_account", None)
-        return Access(self.config.with_settings(**settings), self._ports, self._limiter)
+        if self._user_id is not None and not settings.keys().isdisjoint(_ACTING):
+            msg = "a client made with for_user() acts for that user alone; use the client that it was made from"
+            raise ConfigurationError(msg)
+        return Access(self.config.with_settings(**settings), self._ports, self._limiter, self._connect, self._user_id)
+
+    def for_user(self, user_id: str) -> Access:
+        """Return an access that acts for the account of a user of ours, sharing the connections and lines of this one."""
+        if self._connect is None:
+            msg = "this client does not know your users: make it with oauth=, the OAuthManager that connects them"
+            raise ConfigurationError(msg)
+        from atom_stripe._engine.connect.checks import check_user_id
+
+        return Access(self.config, self._ports, self._limiter, self._connect, check_user_id(user_id))
 
     async def request(self, method: str, path: str, params: Mapping[str, Any] | None, options: Mapping[str, Any]) -> StripeObject:
         """Send a request that has no method of its own."""
@@ -100,11 +127,15 @@ class Access:
 
     def describe(self) -> str:
         """Return what a repr may show: the mode and the acting account, nothing of the key."""
-        account = self.config.stripe_account or self.config.stripe_context
+        account = self._user_id and "one user"
+        account = account or self.config.stripe_account or self.config.stripe_context
         return f"{'live' if self.config.livemode else 'test'} mode{f', for {account}' if account else ''}"
 
     def official(self) -> stripe.StripeClient:
         """Return stripe-python's own client with the same key, account, version and hosts."""
+        if self._user_id is not None:
+            msg = "the official client cannot act for a user: take connection().account of the manager, and with_options(stripe_account=…).sdk"
+            raise ConfigurationError(msg)
         import stripe
 
         config = self.config
@@ -132,11 +163,37 @@ def _context(notification: EventNotification) -> dict[str, Any]:
     return {"stripe_context": notification.context} if notification.context else {}
 
 
-def blocking_access(config: StripeConfig, http_client: object = None) -> Access:
+# What would make a user's client act for somebody else.
+_ACTING = frozenset({"api_key", "stripe_account", "stripe_context"})
+
+
+def blocking_access(config: StripeConfig, http_client: object = None, connect: ConnectFlows | None = None) -> Access:
     """Return the access of a sync client."""
-    return Access(config, Ports(transports.blocking(config, http_client), blocking_sleep), Limiter())
+    _check_connect(config, connect, blocking=True)
+    return Access(config, Ports(transports.blocking(config, http_client), blocking_sleep), Limiter(), connect)
 
 
-def native_access(config: StripeConfig, http_client: object = None) -> Access:
+def native_access(config: StripeConfig, http_client: object = None, connect: ConnectFlows | None = None) -> Access:
     """Return the access of an async client."""
-    return Access(config, Ports(transports.native(config, http_client), native_sleep), Limiter())
+    _check_connect(config, connect, blocking=False)
+    return Access(config, Ports(transports.native(config, http_client), native_sleep), Limiter(), connect)
+
+
+def flows_of(manager: object) -> ConnectFlows | None:
+    """Return the flows of an ``OAuthManager`` of either colour."""
+    flows: ConnectFlows | None = getattr(manager, "_flows", None)
+    if manager is not None and flows is None:
+        msg = "oauth= takes an OAuthManager, or an AsyncOAuthManager for an AsyncStripeClient"
+        raise ConfigurationError(msg)
+    return flows
+
+
+def _check_connect(config: StripeConfig, connect: ConnectFlows | None, *, blocking: bool) -> None:
+    if connect is None:
+        return
+    if connect.ports.blocking != blocking:
+        msg = "StripeClient takes an OAuthManager, AsyncStripeClient an AsyncOAuthManager"
+        raise ConfigurationError(msg)
+    if connect.ports.config.livemode != config.livemode:
+        msg = "the client and its OAuthManager are of different modes (live and test)"
+        raise ModeMismatchError(msg)

@@ -3,6 +3,7 @@ For tests, demos and laptops: a Stripe that runs offline.
 
 ``StripeSandbox`` keeps what you create, answers in Stripe's shapes with Stripe's errors, sends signed webhooks and has bad days on
 demand. ``sign`` signs a webhook's body as Stripe would. ``atom_stripe.testing.plugin`` holds fixtures for pytest.
+``check_token_store`` proves a token store of your own, and ``FaultyTokenStore`` gives any store bad days.
 """
 
 from __future__ import annotations
@@ -11,19 +12,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atom_stripe.testing.conformance import TOKEN_STORE_CHECKS, ConformanceError, check_async_token_store, check_token_store
+    from atom_stripe.testing.faulty_stores import AsyncFaultyTokenStore, FaultyTokenStore
+    from atom_stripe.testing.oauth import ConsentRefusedError, SandboxOAuth
     from atom_stripe.testing.sandbox import StripeSandbox
     from atom_stripe.testing.server import SandboxServer
     from atom_stripe.testing.webhooks import Delivery, Endpoint, sign
 
 _HOMES = {
+    "AsyncFaultyTokenStore": "atom_stripe.testing.faulty_stores",
+    "ConformanceError": "atom_stripe.testing.conformance",
+    "ConsentRefusedError": "atom_stripe.testing.oauth",
     "Delivery": "atom_stripe.testing.webhooks",
     "Endpoint": "atom_stripe.testing.webhooks",
+    "FaultyTokenStore": "atom_stripe.testing.faulty_stores",
+    "SandboxOAuth": "atom_stripe.testing.oauth",
     "SandboxServer": "atom_stripe.testing.server",
     "StripeSandbox": "atom_stripe.testing.sandbox",
+    "TOKEN_STORE_CHECKS": "atom_stripe.testing.conformance",
+    "check_async_token_store": "atom_stripe.testing.conformance",
+    "check_token_store": "atom_stripe.testing.conformance",
     "sign": "atom_stripe.testing.webhooks",
 }
 
-__all__ = ["Delivery", "Endpoint", "SandboxServer", "StripeSandbox", "sign"]
+__all__ = [
+    "TOKEN_STORE_CHECKS",
+    "AsyncFaultyTokenStore",
+    "ConformanceError",
+    "ConsentRefusedError",
+    "Delivery",
+    "Endpoint",
+    "FaultyTokenStore",
+    "SandboxOAuth",
+    "SandboxServer",
+    "StripeSandbox",
+    "check_async_token_store",
+    "check_token_store",
+    "sign",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,13 +11,12 @@ from atom_stripe.testing import resources
 from atom_stripe.testing._state.access import is_live
 from atom_stripe.testing._state.clock import START, Clock
 from atom_stripe.testing._state.machine import Machine
-from atom_stripe.testing._state.requests import lower
 from atom_stripe.testing._state.store import copied, shown
-from atom_stripe.testing.resources import payment_intents
+from atom_stripe.testing.resources import accounts, payment_intents
 from atom_stripe.testing.webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -25,10 +24,14 @@ if TYPE_CHECKING:
 
     from atom_stripe._wire.messages import Reply, Request
     from atom_stripe.client import AsyncStripeClient, StripeClient
+    from atom_stripe.oauth import AsyncOAuthManager, OAuthManager
+    from atom_stripe.protocols import AsyncTokenStore, TokenStore
     from atom_stripe.testing._state.faults import Faults
     from atom_stripe.testing._state.machine import Held
     from atom_stripe.testing._state.store import Account, Row
+    from atom_stripe.testing._state.transaction import Transaction
     from atom_stripe.testing.asgi import SandboxApp
+    from atom_stripe.testing.oauth import SandboxOAuth
     from atom_stripe.testing.server import SandboxServer
     from atom_stripe.testing.transport import SandboxTransport
 
@@ -72,11 +75,10 @@ class StripeSandbox:
         """
         As ``handle()``; coroutine functions that take webhooks are awaited too.
 
-        It works in the event loop, so that tasks meet it in the same order every time. Only a held request waits in a thread.
+        It works in the event loop, so that tasks meet it in the same order every time. Only a request that is held or delayed waits in a thread.
         """
         try:
-            key = lower(request.headers).get("idempotency-key")
-            if key is None or not self._machine.holds(key):
+            if not self._machine.waits(request):
                 return self._machine.handle(request)
             import anyio.to_thread
 
@@ -90,11 +92,11 @@ class StripeSandbox:
 
         return SandboxTransport(self)
 
-    def client(self, api_key: str | None = None, **settings: Any) -> StripeClient:
+    def client(self, api_key: str | None = None, *, oauth: OAuthManager | None = None, **settings: Any) -> StripeClient:
         """
         Return a client of this sandbox, without a socket. *settings* are those of ``StripeConfig``.
 
-        It keeps to no rate and waits for no retry, unless *settings* say so.
+        It keeps to no rate and waits for no retry, unless *settings* say so. *oauth*: who knows the users of ``for_user()``.
 
         Raises:
             ConfigurationError: *api_key* is a live key, or a setting is malformed.
@@ -105,21 +107,58 @@ class StripeSandbox:
 
         http_client = httpx.Client(transport=self.transport())
         self._clients.append(http_client)
-        return StripeClient(config=self._config(api_key, settings), http_client=http_client)
+        return StripeClient(config=self._config(api_key, settings), http_client=http_client, oauth=oauth)
 
-    def async_client(self, api_key: str | None = None, **settings: Any) -> AsyncStripeClient:
+    def async_client(
+        self, api_key: str | None = None, *, oauth: AsyncOAuthManager | None = None, **settings: Any
+    ) -> AsyncStripeClient:
         """As ``client()``, for async programs."""
         import httpx
 
         from atom_stripe.client import AsyncStripeClient
 
-        return AsyncStripeClient(config=self._config(api_key, settings), http_client=httpx.AsyncClient(transport=self.transport()))
+        http_client = httpx.AsyncClient(transport=self.transport())
+        return AsyncStripeClient(config=self._config(api_key, settings), http_client=http_client, oauth=oauth)
+
+    def oauth_manager(self, store: TokenStore | None = None, **settings: Any) -> OAuthManager:
+        """
+        Return a manager that connects users to accounts of this sandbox, by its clock. *settings* are those of ``OAuthConfig``.
+
+        *store*: where connections are kept; in memory, if left out. Without ``token_keys`` in *settings*, a key is made up for each manager.
+
+        Raises:
+            ConfigurationError: A setting is malformed.
+        """
+        import httpx
+
+        from atom_stripe.oauth import OAuthManager
+        from atom_stripe.stores.memory import MemoryTokenStore
+
+        http_client = httpx.Client(transport=self.transport())
+        self._clients.append(http_client)
+        config = self.oauth.config(self._config(None, {}), settings)
+        return OAuthManager(config, store or MemoryTokenStore(), http_client=http_client, clock=lambda: self.clock.timestamp)
+
+    def async_oauth_manager(self, store: AsyncTokenStore | None = None, **settings: Any) -> AsyncOAuthManager:
+        """As ``oauth_manager()``, for async programs."""
+        import httpx
+
+        from atom_stripe.oauth import AsyncOAuthManager
+        from atom_stripe.stores.memory import AsyncMemoryTokenStore
+
+        http_client = httpx.AsyncClient(transport=self.transport())
+        config = self.oauth.config(self._config(None, {}), settings)
+        return AsyncOAuthManager(
+            config, store or AsyncMemoryTokenStore(), http_client=http_client, clock=lambda: self.clock.timestamp
+        )
 
     def serve(self, port: int = 0) -> SandboxServer:
         """Serve the same state over HTTP on 127.0.0.1, at any free port if *port* is 0. It stops with the sandbox, or with ``close()``."""
         from atom_stripe.testing.server import SandboxServer
 
-        server = SandboxServer(self.handle, lambda api_key=None, **settings: self._config(api_key, settings), port)
+        server = SandboxServer(
+            self.handle, lambda api_key=None, **settings: self._config(api_key, settings), port, self._machine.hurry
+        )
         self._servers.append(server)
         return server
 
@@ -139,6 +178,13 @@ class StripeSandbox:
     def account(self) -> str:
         """The id of the sandbox's own account."""
         return self._machine.account.id
+
+    @cached_property
+    def oauth(self) -> SandboxOAuth:
+        """The other side of OAuth: the merchant who gives access and takes it back, and what the platform has registered."""
+        from atom_stripe.testing.oauth import SandboxOAuth
+
+        return SandboxOAuth(self._machine, self.webhooks)
 
     def connect(self) -> Account:
         """Connect another account and return it. ``Stripe-Account`` with its ``id`` works in it; it begins empty."""
@@ -168,18 +214,34 @@ class StripeSandbox:
         Raises:
             ConfigurationError: There is no such payment, or it does not ask for anything.
         """
-        found: list[Row] = []
-        machine = self._machine
-        machine.perform(
-            lambda work: found.append(payment_intents.complete_action(work, payment_intent, succeeded=outcome == "succeeded")),
-            machine.accounts[account] if account else None,
+        return self._happen(
+            lambda work: payment_intents.complete_action(work, payment_intent, succeeded=outcome == "succeeded"),
+            account or self.account,
         )
-        self.webhooks.deliver()
-        result: Row = copied(shown(found[0]))
-        return result
+
+    def complete_onboarding(self, account: str) -> Row:
+        """
+        Be the owner of an account that the platform made, and answer all that Stripe's onboarding asks. Returns the account as it then is.
+
+        Raises:
+            ConfigurationError: There is no such account, or it is not connected.
+        """
+        return self._happen(accounts.complete_onboarding, account)
+
+    def require(self, account: str, *fields: str) -> Row:
+        """
+        Let Stripe want to know more of an account, such as ``individual.verification.document``. Returns the account as it then is.
+
+        Until ``complete_onboarding()`` answers, it takes no payments and gets no payouts.
+
+        Raises:
+            ConfigurationError: There is no such account, it is not connected, or *fields* are no names of fields.
+        """
+        return self._happen(lambda work: accounts.require(work, *fields), account)
 
     def close(self) -> None:
         """Stop the servers, the deliveries and the clients. Closing twice is harmless."""
+        self._machine.hurry()
         for server in self._servers:
             server.close()
         self.webhooks.close()
@@ -194,6 +256,17 @@ class StripeSandbox:
 
     def __repr__(self) -> str:
         return f"StripeSandbox(account={self.account!r}, clock={self.clock.now.isoformat()})"
+
+    def _happen(self, job: Callable[[Transaction], Row], account: str) -> Row:
+        """Let *job* happen in an account, deliver its events, and return what it returned, as Stripe shows it."""
+        if account not in self._machine.accounts:
+            msg = "the sandbox has no such account; sandbox.connect(), a consent or POST /v1/accounts makes one"
+            raise ConfigurationError(msg)
+        found: list[Row] = []
+        self._machine.perform(lambda work: found.append(job(work)), self._machine.accounts[account])
+        self.webhooks.deliver()
+        result: Row = copied(shown(found[0]))
+        return result
 
     def _move(self, moment: int) -> None:
         self._machine.move(moment)

@@ -33,8 +33,10 @@ _LINGER = 1.0
 class SandboxServer:
     """A running server. *url*: what a client takes for ``https://api.stripe.com``. It stops with its sandbox, or with ``close()``."""
 
-    def __init__(self, handle: Callable[[Request], Reply], configure: Callable[..., StripeConfig], port: int) -> None:
-        self._server = _Server(handle, port)
+    def __init__(
+        self, handle: Callable[[Request], Reply], configure: Callable[..., StripeConfig], port: int, hurry: Callable[[], None]
+    ) -> None:
+        self._server = _Server(handle, port, hurry)
         self._configure = configure
         self.url = f"http://{_HOST}:{self._server.server_address[1]}"
         # The default polls every half second, and that is what closing would take.
@@ -67,8 +69,9 @@ class SandboxServer:
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
-    def __init__(self, handle: Callable[[Request], Reply], port: int) -> None:
+    def __init__(self, handle: Callable[[Request], Reply], port: int, hurry: Callable[[], None]) -> None:
         self.handle_stripe = handle
+        self._hurry = hurry
         self.closing = threading.Event()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._open_lock = threading.Lock()
@@ -101,7 +104,10 @@ class _Server(ThreadingHTTPServer):
             # Or the client was faster.
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            # Nobody waits for a slow answer any more, and it may be about to begin.
+            while thread.is_alive():
+                self._hurry()
+                thread.join(0.05)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing when a client hangs up, as tests let them do."""

@@ -7,7 +7,7 @@ Source of the answers: https://docs.stripe.com/error-low-level and https://docs.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from atom_stripe.errors import ConfigurationError
@@ -16,6 +16,7 @@ from atom_stripe.testing._state.errors import Refusal
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _CODES = {429: "rate_limit"}
+_LONGEST_DELAY = 60.0
 
 Reason = Literal["global-rate", "global-concurrency", "endpoint-rate", "endpoint-concurrency", "resource-specific"]
 
@@ -30,7 +31,12 @@ class LostAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What one request will meet. *done*: the work is done first, and the caller does not hear of it."""
+    """
+    What one request will meet.
+
+    *done*: the work is done first, and the caller does not hear of it. *kept*: it is not done, and an idempotency key keeps that. *delay*: the
+    caller hears of it late.
+    """
 
     operation: str | None
     status: int | None
@@ -38,13 +44,23 @@ class Fault:
     code: str | None
     timed_out: bool
     done: bool
+    body: bytes | None = field(default=None, repr=False)
+    delay: float | None = None
+    kept: bool = False
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the request gets as far as its operation before this strikes."""
+        return self.done or self.kept
 
     def matches(self, method: str, path: str) -> bool:
         """Return whether this waits for a request like that."""
         return self.operation is None or f"{method} {path}".startswith(self.operation)
 
-    def strike(self) -> Refusal | LostAnswerError:
-        """Return what the caller gets to see."""
+    def strike(self) -> Refusal | LostAnswerError | None:
+        """Return what the caller gets to see in place of an answer, ``None`` if there will be one."""
+        if self.body is not None or self.delay is not None:
+            return None
         if self.status is None:
             return LostAnswerError(timed_out=self.timed_out)
         code = self.code or _CODES.get(self.status)
@@ -72,7 +88,10 @@ class Faults:
         timeout: bool = False,
         drop: bool = False,
         drop_after: bool = False,
+        body: bytes | None = None,
+        delay: float | None = None,
         done: bool = False,
+        kept: bool = False,
         times: int = 1,
         operation: str | None = None,
     ) -> None:
@@ -81,14 +100,20 @@ class Faults:
 
         *status*: answer this instead of working, 400 to 599; with 429, *reason* is the ``Stripe-Rate-Limited-Reason``, and
         ``code="lock_timeout"`` is a lock and no limit. *timeout*: never answer. *drop*: break the connection before the work, *drop_after* after
-        it. *done*: do the work before the *status* or *timeout*; under an idempotency key the same status then comes back each time,
-        as a 500 of Stripe's does. *operation*: wait for a request like ``"POST /v1/refunds"``, by its beginning.
+        it. *body*: answer 200 with these bytes, which need not be JSON, instead of working. *delay*: do the work, and answer this many seconds
+        later, 60 at most; until then the idempotency key is in use. *done*: do the work before the *status*, *timeout* or *body*; under an
+        idempotency key the same status then comes back each time, as a 500 of Stripe's does, while an answer that was lost or broken comes
+        back whole. *kept*: fail with the *status* once the operation has begun and before it did anything, which an idempotency key keeps as
+        well. *operation*: wait for a request like ``"POST /v1/refunds"``, by its beginning.
 
         Raises:
             ConfigurationError: These do not go together.
         """
-        if sum((status is not None, timeout, drop, drop_after)) != 1:
-            msg = "a fault is one of status=, timeout=, drop= and drop_after="
+        if sum((status is not None, timeout, drop, drop_after, body is not None, delay is not None)) != 1:
+            msg = "a fault is one of status=, timeout=, drop=, drop_after=, body= and delay="
+            raise ConfigurationError(msg)
+        if delay is not None and not 0 <= delay <= _LONGEST_DELAY:
+            msg = f"a fault's delay is 0 to {_LONGEST_DELAY:.0f} seconds"
             raise ConfigurationError(msg)
         if status is not None and not 400 <= status <= 599:
             msg = "a fault's status is 400 to 599"
@@ -96,7 +121,10 @@ class Faults:
         if reason is not None and status != _TOO_MANY_REQUESTS:
             msg = "only a 429 has a reason"
             raise ConfigurationError(msg)
-        fault = Fault(operation, status, reason, code, timeout, done or drop_after)
+        if kept and (status is None or done):
+            msg = "kept= goes with status= and without done=: the work was not done, and the key keeps that"
+            raise ConfigurationError(msg)
+        fault = Fault(operation, status, reason, code, timeout, done or drop_after or delay is not None, body, delay, kept)
         with self._lock:
             self._waiting += [fault] * times
 
@@ -112,6 +140,12 @@ class Faults:
                 if fault.matches(method, path):
                     return self._waiting.pop(index)
         return None
+
+    def delays(self, method: str, path: str) -> bool:
+        """Return whether the next request like that would be answered late."""
+        with self._lock:
+            found = next((fault for fault in self._waiting if fault.matches(method, path)), None)
+        return found is not None and found.delay is not None
 
     def __len__(self) -> int:
         """Return how many faults are still waiting."""

@@ -19,7 +19,7 @@ LIFETIME = 24 * 60 * 60
 class Record:
     """What is known of a key: the request that it came with, and the answer once there is one."""
 
-    fingerprint: str
+    fingerprint: str = field(repr=False)
     request_id: str
     created: int
     status: int | None = None

@@ -27,6 +27,9 @@ MAX_PARAMETERS = 2000
 MAX_DEPTH = 8
 MAX_URL = 16 * 1024
 
+PAGES = "https://connect.stripe.com"
+
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\])(?::\d{1,5})?")
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _AMBIGUOUS = "A parameter is sent in two ways that do not go together, such as a=1 and a[b]=2."
@@ -35,12 +38,19 @@ _FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request, read: *params* is a tree of strings, objects and lists, from the query and the body."""
+    """
+    A request, read: *params* is a tree of strings, objects and lists, from the query and the body.
+
+    *query*, *form*: the two as they were written. *origin*: where a browser would find the sandbox's pages.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(repr=False)
     params: Tree = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    form: Mapping[str, str] = field(repr=False)
+    origin: str
 
 
 def lower(headers: Mapping[str, str]) -> dict[str, str]:
@@ -73,7 +83,18 @@ def read(request: Request) -> Message:
     is_form = not path.startswith("/v2/")
     if body and is_form:
         _check_content_type(headers.get("content-type", _FORM))
-    return Message(request.method.upper(), path, headers, tree([*_pairs(query), *_pairs(body if is_form else b"")]))
+    asked, sent = _pairs(query), _pairs(body if is_form else b"")
+    origin = origin_of(request.url, headers)
+    return Message(request.method.upper(), path, headers, tree([*asked, *sent]), dict(asked), dict(sent), origin)
+
+
+def origin_of(url: str, headers: Mapping[str, str]) -> str:
+    """Return where a browser finds the pages of the sandbox that a request was sent to: Stripe's own address, if the sandbox has none."""
+    parts = urlsplit(url)
+    host = headers.get("host") or parts.netloc
+    if not _HOST.fullmatch(host) or host.endswith("stripe.com"):
+        return PAGES
+    return f"{parts.scheme if parts.scheme == 'https' else 'http'}://{host}"
 
 
 def api_key(headers: Mapping[str, str]) -> str | None:

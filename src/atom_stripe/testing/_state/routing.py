@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from atom_stripe.testing._state import known
+from atom_stripe.testing._state.browsing import Page
 from atom_stripe.testing._state.errors import Refusal, invalid, unsupported
 from atom_stripe.testing._state.params import ListOf, Text, UndeclaredParameterError, read, spell
 from atom_stripe.testing._state.store import Kind
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
+    from atom_stripe.testing._state.machine import Machine
     from atom_stripe.testing._state.params import Parameter
     from atom_stripe.testing._state.store import Row
 
@@ -28,11 +30,14 @@ class Call(Transaction):
     One call of an operation.
 
     *params*: as the operation's declaration read them. *arguments*: what the path holds. *path*: the path itself, which a list repeats.
+    *origin*: where the caller's browser would find the sandbox's pages. *machine*: the sandbox, with its other accounts.
     """
 
+    machine: Machine = field(repr=False, kw_only=True)
     params: dict[str, Any] = field(default_factory=dict, repr=False)
     arguments: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
+    origin: str = "https://connect.stripe.com"
 
     def argument(self, name: str) -> str:
         """Return the argument *name* of the path."""
@@ -76,20 +81,61 @@ def route(method: str, path: str, takes: Mapping[str, Parameter] | None = None) 
     return declare
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """
+    An endpoint of OAuth's, which is no operation of the API: its parameters are flat, unknown ones are ignored, its errors are OAuth's.
+
+    *issues*: whether it gives tokens. *restricted*: whether a restricted key (``rk_…``) may ask.
+    """
+
+    path: str
+    issues: bool
+    restricted: bool
+    run: Callable[[Call], Row] = field(repr=False)
+
+
+def endpoint(path: str, *, issues: bool, restricted: bool) -> Callable[[Callable[[Call], Row]], Endpoint]:
+    """Make a function the endpoint ``POST path``."""
+
+    def declare(run: Callable[[Call], Row]) -> Endpoint:
+        return Endpoint(path, issues, restricted, run)
+
+    return declare
+
+
 class Catalog:
-    """All operations and kinds of object of a sandbox, as the modules of its resources declare them."""
+    """All operations, pages and kinds of object of a sandbox, as the modules of its resources declare them."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         self.kinds: dict[str, Kind] = {}
         self.routes: list[Route] = []
+        self.pages: list[Page] = []
+        self._endpoints: dict[str, Endpoint] = {}
         for module in modules:
             for value in vars(module).values():
                 if isinstance(value, Kind):
                     self.kinds[value.name] = value
                 elif isinstance(value, Route):
                     self.routes.append(value)
+                elif isinstance(value, Page):
+                    self.pages.append(value)
+                elif isinstance(value, Endpoint):
+                    self._endpoints[value.path] = value
         # A path without arguments comes before one that would take its last part for an id: /v1/customers/search.
         self.routes.sort(key=lambda entry: entry.path.count("{"))
+
+    def endpoint(self, method: str, path: str) -> Endpoint | None:
+        """Return OAuth's endpoint for a request, if it is for one."""
+        return self._endpoints.get(path) if method == "POST" else None
+
+    def page(self, method: str, path: str) -> tuple[Page, dict[str, str]] | None:
+        """Return the page for a request and the arguments in its path, if it is for one."""
+        for entry in self.pages:
+            found = known.pattern(entry.path).fullmatch(path) if entry.method == method else None
+            if found:
+                return entry, {name: unquote(value, errors="replace") for name, value in found.groupdict().items()}
+        return None
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Return the operation for a request and the arguments in its path. Refuses if there is none, saying whether Stripe has it."""

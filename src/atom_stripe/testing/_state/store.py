@@ -36,10 +36,19 @@ class Kind:
 
 @dataclass(slots=True)
 class Account:
-    """One account of Stripe's and all that belongs to it. *platform*: the account that it is connected to."""
+    """
+    One account of Stripe's and all that belongs to it.
+
+    *platform*: the account that it is connected to. *controller*: whether the platform made it, so that it cannot be disconnected.
+    *applications*: the client ids (``ca_…``) of those that it gave access to. *profile*: what was known of it when it was made: ``type``,
+    ``email``, ``country`` and ``business_type`` in the words of Stripe's account object, each only if it was given.
+    """
 
     id: str
     platform: str | None = None
+    controller: bool = False
+    applications: set[str] = field(default_factory=set)
+    profile: dict[str, str] = field(default_factory=dict, repr=False)
     tables: dict[str, dict[str, Row]] = field(default_factory=dict, repr=False)
     keys: Keys = field(default_factory=Keys, repr=False)
 

@@ -56,7 +56,8 @@ def collect(work: Transaction, charge: Row) -> str:
         fee["balance_transaction"] = balance_transactions.record(platform, fee, amount, type="application_fee")["id"]
         platform.emit("application_fee.created", fee)
 
-    work.after(keep, work.account.platform)
+    # The one that took the payment, also when the merchant has left it since.
+    work.after(keep, charge["_platform"])
     return identity
 
 

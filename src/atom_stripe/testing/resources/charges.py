@@ -102,6 +102,7 @@ def attempt(work: Transaction, intent: Row, method: Row, *, capture: bool, decli
             "transfer_data": None,
             "transfer_group": intent["transfer_group"],
             "_at_once": card.at_once,
+            "_platform": intent["_platform"],
         }
     )
     if decline:

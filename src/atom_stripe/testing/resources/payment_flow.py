@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from atom_stripe.errors import ConfigurationError
 from atom_stripe.testing._state.errors import Refusal, error_object, invalid
 from atom_stripe.testing._state.store import copied, shown
-from atom_stripe.testing.resources import cards, charges, payment_methods
+from atom_stripe.testing.resources import account, cards, charges, payment_methods
 from atom_stripe.testing.resources.payment_methods import card_of
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def check_descriptor(intent: Row) -> None:
 
 def confirm(work: Transaction, intent: Row, params: Mapping[str, Any]) -> Row:
     """Try to take the payment, or ask the customer to authenticate it first."""
+    account.check_charges(work)
     if intent["payment_method"] is None:
         raise unexpected(intent, "It has no payment method; send one with the confirmation.")
     method = work.find("payment_method", intent["payment_method"], "payment_method")

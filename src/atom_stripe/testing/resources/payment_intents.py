@@ -159,6 +159,7 @@ def create(call: Call) -> Row:
             "transfer_data": None,
             "transfer_group": None,
             "_authenticated": False,
+            "_platform": call.account.platform,
         }
     )
     check_amount(params["amount"], params["currency"])

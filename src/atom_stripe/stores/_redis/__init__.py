@@ -1,0 +1,1 @@
+"""What the token stores on Redis do, once for both colours."""

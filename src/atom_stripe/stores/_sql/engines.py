@@ -1,0 +1,105 @@
+"""Makes engines from URLs, with the settings that tokens deserve."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from atom_stripe._extras import require
+from atom_stripe.errors import ConfigurationError
+
+with require("sqlalchemy", extra="sql"):
+    from sqlalchemy import URL, create_engine, event, exc, make_url
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from sqlalchemy import Engine
+
+_THRESHOLD = 5  # psycopg's own: how often a statement is run before it is prepared
+_BUSY = 10.0  # seconds to wait for another writer
+
+# libpq's, in seconds but for the last one: a server that went away without a word is noticed, and does not hold a caller for ever.
+_POSTGRES = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def engine_from(url: str | URL) -> Engine:
+    """
+    Return a new engine for *url*: ``sqlite:///path``, ``postgresql://…`` or ``postgres://…``.
+
+    Raises:
+        ConfigurationError: It is no such URL.
+        MissingExtraError: psycopg is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        # The URL holds a password, and so does SQLAlchemy's message.
+        parsed = None
+    if parsed is None:
+        msg = "this is no database URL: it looks like sqlite:///path/to/file.db or postgresql://user@host/database"
+        raise ConfigurationError(msg)
+    if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
+        return _sqlite(parsed)
+    if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return _postgres(parsed)
+    msg = f"{parsed.drivername}:// is no database that the SQL stores know: take sqlite:/// or postgresql://"
+    raise ConfigurationError(msg)
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:" or url.query.get("mode") == "memory":
+        msg = "SQLite's memory keeps nothing and belongs to one connection: name a file, or take stores.memory.MemoryTokenStore"
+        raise ConfigurationError(msg)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # Transactions begin where we say so.
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:
+        # Somebody is at work in the file. This mode is for speed, it stays in the file, and the next connection asks again.
+        return
+
+
+def _postgres(url: URL) -> Engine:
+    with require("psycopg", extra="postgres"):
+        import_module("psycopg")  # SQLAlchemy does it too, without our advice
+    settings: dict[str, Any] = {name: value for name, value in _POSTGRES.items() if name not in url.query}
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        # Each transaction begins where we say so.
+        isolation_level="AUTOCOMMIT",
+        connect_args={"prepare_threshold": None, **settings},
+    )
+    event.listen(engine, "connect", _prepare_postgres)
+    return engine
+
+
+def _prepare_postgres(connection: Connection[Any], _record: object) -> None:
+    if direct(connection):
+        connection.prepare_threshold = _THRESHOLD
+
+
+def direct(connection: Connection[Any]) -> bool:
+    """
+    Return whether *connection* goes to one session of the server and stays there.
+
+    A pooler between the two would run the next transaction in another session, where a statement that was prepared in the first one is
+    missing, or where its name stands for another statement. Poolers hand out process ids of their own, for they have to find the
+    session that a request to cancel is meant for.
+    """
+    row = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return row is not None and row[0] == connection.info.backend_pid
