@@ -19,7 +19,7 @@ define step
 endef
 
 .PHONY: help env demo test lint types contracts check-generated unit wheel newest format generate requirements upgrade-stripe bench docs \
-	mutants clean
+	browser mutants clean
 
 help: ## List the commands
 	@printf 'make COMMAND, where COMMAND is one of\n\n'
@@ -99,6 +99,9 @@ bench: env ## Measure, with the numbers that the documentation quotes
 docs: env ## Run the code of the documentation and follow its links
 	$(call step,Documentation)
 	@$(BIN)/pytest README.md CONTRIBUTING.md docs tests/test_docs.py
+
+browser: env ## Install Chromium for the tests in a browser (Debian, as root)
+	@$(RUN) tests/browsers.py
 
 mutants: env ## Change _wire/ in every small way and see that a test notices (mutmut; minutes)
 	$(call step,Mutation tests)

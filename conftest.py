@@ -16,7 +16,7 @@ from sybil.parsers.markdown import CodeBlockParser
 if TYPE_CHECKING:
     from sybil import Example
 
-pytest_plugins = ["pytester", "tests.loopback", "tests.canary", "tests.databases", "tests.redis_server"]
+pytest_plugins = ["pytester", "tests.loopback", "tests.canary", "tests.databases", "tests.redis_server", "tests.browsers"]
 
 # What is set on a developer's machine, a key above all, must not reach a test or a program that a test starts.
 for variable in [name for name in os.environ if name.startswith(("STRIPE_", "ATOM_STRIPE_"))]:

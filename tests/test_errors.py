@@ -29,6 +29,7 @@ NEEDED: dict[type[AtomStripeError], dict[str, Any]] = {
     errors.AuthorizationDeniedError: {"code": "access_denied"},
     errors.AccountMismatchError: {"expected": "acct_1", "account": "acct_2"},
     errors.StoreError: {"retryable": False},
+    errors.InboxBusyError: {"retry_after": 5.0},
     errors.UnknownKeyError: {"key_id": "one", "connection_id": "con_1"},
     errors.TokenUnreadableError: {"connection_id": "con_1"},
 }

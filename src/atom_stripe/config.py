@@ -156,8 +156,8 @@ class StripeConfig:
         """
         Return the settings that the environment gives, with *settings* above them.
 
-        Reads ``STRIPE_SECRET_KEY``, ``STRIPE_ACCOUNT``, ``STRIPE_API_VERSION``, ``STRIPE_WEBHOOK_SECRET`` (several are separated by commas) and
-        ``STRIPE_API_BASE``.
+        Reads ``STRIPE_SECRET_KEY``, ``STRIPE_ACCOUNT``, ``STRIPE_API_VERSION``, ``STRIPE_WEBHOOK_SECRET`` (several are separated by commas), and
+        ``STRIPE_API_BASE`` and ``STRIPE_CONNECT_BASE`` for a Stripe that is elsewhere, such as a sandbox.
 
         Raises:
             ConfigurationError: There is no key, or a value is malformed.
@@ -210,7 +210,7 @@ class RequestOptions(TypedDict, total=False):
 
 OPTIONS: frozenset[str] = frozenset(RequestOptions.__annotations__)
 
-_VARIABLES = {"stripe_account": "STRIPE_ACCOUNT", "stripe_version": "STRIPE_API_VERSION", "api_base": "STRIPE_API_BASE"}
+_VARIABLES = {"stripe_account": "STRIPE_ACCOUNT", "stripe_version": "STRIPE_API_VERSION", "api_base": "STRIPE_API_BASE", "connect_base": "STRIPE_CONNECT_BASE"}
 
 
 def secret(value: str | SecretStr) -> SecretStr:

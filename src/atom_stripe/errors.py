@@ -339,6 +339,22 @@ class StoreError(AtomStripeError):
         self.retryable = retryable
 
 
+class InboxBusyError(AtomStripeError):
+    """
+    The inbox cannot take an event now: its queue is full, or its database does not answer. Nothing was stored.
+
+    Answer 503 with ``Retry-After``: Stripe delivers again. *retry_after*: seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ClaimLostError(AtomStripeError):
+    """Another worker has taken over the event: this one was too slow, and what it did in the transaction is undone."""
+
+
 class TokenUnreadableError(AtomStripeError):
     """
     A stored token cannot be decrypted. Subclasses say why. It is not deleted and not sent anywhere.

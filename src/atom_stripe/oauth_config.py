@@ -21,7 +21,7 @@ _CLIENT_ID = re.compile(r"ca_[A-Za-z0-9_]{8,200}")
 _REDIRECT_URI = re.compile(r"https?://[^\s#@?]{1,500}(\?[^\s#]{0,500})?")
 _LOOPBACK = re.compile(r"http://(localhost|127\.[0-9.]+|\[::1\]|testserver)(:[0-9]{1,5})?(/|$)")
 _SCOPES = {"connect": ("read_write", "read_only"), "stripe_app": ("stripe_apps",)}
-_VARIABLES = {"client_id": "STRIPE_CLIENT_ID", "install_link": "STRIPE_INSTALL_LINK"}
+_VARIABLES = {"client_id": "STRIPE_CLIENT_ID", "install_link": "STRIPE_INSTALL_LINK", "app": "STRIPE_APP_ID"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class OAuthConfig:
         Return the settings that the environment gives, with *settings* above them.
 
         Reads ``STRIPE_CLIENT_ID``, ``STRIPE_CLIENT_SECRET`` (a platform's client secret is its secret key; ``STRIPE_SECRET_KEY`` serves too),
-        ``STRIPE_REDIRECT_URI`` and ``STRIPE_TOKEN_KEYS`` (several are separated by commas), ``STRIPE_INSTALL_LINK``, and what
+        ``STRIPE_REDIRECT_URI`` and ``STRIPE_TOKEN_KEYS`` (several are separated by commas), ``STRIPE_INSTALL_LINK``, ``STRIPE_APP_ID``, and what
         ``StripeConfig.from_env()`` reads.
 
         Raises:

@@ -331,6 +331,28 @@ def test_a_merchant_who_leaves(platform: Platform, settle: Any, profile: Any) ->
     platform.run(flow)
 
 
+@pytest.mark.parametrize(("app", "ended"), [("com.example.ours", 1), ("com.example.other", 0)])
+def test_an_app_that_was_uninstalled(platform: Platform, settle: Any, app: str, ended: int) -> None:
+    """The event of an uninstalled app ends the connection if the app is ours."""
+
+    async def flow() -> None:
+        manager = platform.manager("stripe_app", app="com.example.ours")
+        made = await platform.connect(manager)
+        event = Event.from_stripe(
+            {
+                "id": "evt_1",
+                "object": "event",
+                "type": "apps.install.deleted",
+                "created": platform.sandbox.clock.timestamp,
+                "livemode": False,
+                "data": {"object": {"id": "appinst_1", "object": "apps.install", "app": app, "account": made.account}},
+            }
+        )
+        assert len(await settle(manager.handle_event(event))) == ended
+
+    platform.run(flow)
+
+
 def test_a_farewell_that_comes_late(platform: Platform, settle: Any) -> None:
     """An event of an earlier connection, delivered late, does not end the one that was made after it."""
 

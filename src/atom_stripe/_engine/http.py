@@ -14,12 +14,13 @@ UNTRUSTED = "the server's certificate was not accepted: is a proxy in between, o
 class Body:
     """Collects an answer's body, up to a size and until a moment."""
 
-    __slots__ = ("_chunks", "_left", "_until")
+    __slots__ = ("_chunks", "_late", "_left", "_until")
 
     def __init__(self, limit: int, timeout: float) -> None:
         self._chunks: list[bytes] = []
         self._left = limit
         self._until = time.monotonic() + timeout
+        self._late = False
 
     def add(self, chunk: bytes) -> None:
         """Keep *chunk*; refuse an answer without end, by size or by drips that each come in time."""
@@ -27,9 +28,11 @@ class Body:
         if self._left < 0:
             msg = "the answer is longer than max_response_bytes"
             raise InvalidResponseError(msg, outcome_unknown=True)
-        if time.monotonic() > self._until:
+        if self._late:
             msg = "Stripe's answer did not end in time"
             raise TimeoutExceededError(msg, outcome_unknown=True)
+        # What is here is kept, even if we were late to look: there may be no other way to learn what became of the request.
+        self._late = time.monotonic() > self._until
         self._chunks.append(chunk)
 
     def joined(self) -> bytes:
@@ -39,8 +42,9 @@ class Body:
 
 def in_trio() -> bool:
     """Return whether the caller runs under trio."""
-    trio = sys.modules.get("trio")
-    return trio is not None and trio.lowlevel.in_trio_run()
+    # Another thread may be importing trio right now; then nobody runs in it yet.
+    asked = getattr(getattr(sys.modules.get("trio"), "lowlevel", None), "in_trio_run", None)
+    return asked is not None and bool(asked())
 
 
 def current_loop() -> object:

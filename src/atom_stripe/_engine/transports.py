@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe._engine.http import CLOSED, in_trio
@@ -61,11 +64,29 @@ def _fast(config: StripeConfig) -> bool:
     if config.transport == "httpx":
         return False
     if importlib.util.find_spec("pyreqwest") is not None:
+        _load()
         return True
     if config.transport == "fast":
         msg = "pyreqwest is not installed: pip install 'atom-stripe[fast]'"
         raise MissingExtraError(msg, name="pyreqwest")
     return False
+
+
+def _load() -> None:
+    """Load pyreqwest in a thread that stays: once the thread that loaded it has ended, its allocator crashes the process."""
+    if "pyreqwest.client" in sys.modules or threading.current_thread() is threading.main_thread():
+        return
+    loaded = threading.Event()
+
+    def stay() -> None:
+        try:
+            importlib.import_module("pyreqwest.client")
+        finally:
+            loaded.set()
+        threading.Event().wait()
+
+    threading.Thread(target=stay, name="atom-stripe-fast", daemon=True).start()
+    loaded.wait()
 
 
 def _open_blocking(config: StripeConfig) -> Transport:

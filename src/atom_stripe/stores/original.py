@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
-from atom_stripe._engine.connect.authorizations import check_user_id
+from atom_stripe._engine.connect.checks import check_user_id
 from atom_stripe._engine.connect.ports import Keys
 from atom_stripe._engine.connect.vault import Vault
 from atom_stripe._engine.drive import run

@@ -133,13 +133,15 @@ class ConnectionFlow:
 
     async def _uninstalled(self, account: str) -> None:
         """Remove the app from *account*. An app that is not there is removed."""
+        wanted: dict[str, Any] = {"app": self._config.app} if self._config.app else {}
         try:
-            found: Any = await self._ports.calls.object(
-                _INSTALLS, {"stripe_account": account, "limit": 100, **({"app": self._config.app} if self._config.app else {})}
-            )
-            for install in found.data:
-                if install.account == account:
-                    await self._ports.calls.object(_UNINSTALL, {"stripe_account": account}, install.id)
+            found: Any = await self._ports.calls.object(_INSTALLS, {"stripe_account": account, "limit": 100, **wanted})
+            installs = [install.to_dict() for install in found.data]
+            if len({install.get("app") for install in installs}) > 1:
+                msg = "there is more than one app on this account: say which is yours, with app in OAuthConfig"
+                raise ConfigurationError(msg)
+            for install in installs:
+                await self._ports.calls.object(_UNINSTALL, {"stripe_account": account}, str(install.get("id")))
         except (PermissionDeniedError, NotFoundError):
             return
 
@@ -211,7 +213,7 @@ class ConnectionFlow:
             return []
         if kind in _ENDS and self._is_ours(event):
             return await self._revoked(account, event)
-        if kind in _APP_ENDS and self._config.profile == "stripe_app":
+        if kind in _APP_ENDS and self._config.profile == "stripe_app" and self._is_our_app(event):
             return await self._revoked(account, event)
         if kind in _UPDATES and isinstance(event, Event):
             return await self._updated(account, event)
@@ -221,6 +223,11 @@ class ConnectionFlow:
         """Return whether the application that lost its access is this one. A thin event does not say which it was."""
         application = _object(event).get("id")
         return application is None or self._config.client_id is None or application == self._config.client_id
+
+    def _is_our_app(self, event: Event | EventNotification) -> bool:
+        """Return whether the app that was uninstalled is this one, as far as the event and the settings say."""
+        app = _object(event).get("app")
+        return app is None or self._config.app is None or app == self._config.app
 
     async def _revoked(self, account: str, event: Event | EventNotification) -> list[Connection]:
         happened = event.created_at

@@ -70,8 +70,10 @@ def blocking_flows(
         time=clock,
     )
     flows = ConnectFlows(ports, store)
-    # A program that just ends lets renewals end first. Held weakly: a manager that is gone has nothing under way.
-    atexit.register(_wait_at_exit, weakref.ref(flows.tokens))
+    if not _OPEN:
+        atexit.unregister(_wait_at_exit)
+        atexit.register(_wait_at_exit)
+    _OPEN.add(flows.tokens)
     return flows
 
 
@@ -93,10 +95,14 @@ def native_flows(
     return ConnectFlows(ports, store)
 
 
-def _wait_at_exit(held: weakref.ref[TokenFlow]) -> None:
-    tokens = held()
-    if tokens is not None and not tokens.closed:
-        run(tokens.close())
+# A program that just ends lets renewals end first. Held weakly: a manager that is gone has nothing under way.
+_OPEN: weakref.WeakSet[TokenFlow] = weakref.WeakSet()
+
+
+def _wait_at_exit() -> None:
+    for tokens in list(_OPEN):
+        if not tokens.closed:
+            run(tokens.close())
 
 
 def _check(config: object, store: Any, other: str, *, asynchronous: bool) -> None:

@@ -57,6 +57,8 @@ class RefreshFlow:
         self._vault = vault
         self._config = ports.config
         self._closing = closing
+        # A lease that ends later than any would was written by a clock that went wrong since. Two holders have the same key.
+        self._longest = 2 * (ports.config.lease + _SETTLING)
 
     async def renewed(self, reference: Reference, generation: int) -> TokenRecord:
         """
@@ -92,7 +94,7 @@ class RefreshFlow:
             if record.generation != generation or record.state != "active" or record.refresh_token is None:
                 return record
             now = self._ports.now(record)
-            if record.lease_owner is None or record.lease_until is None or record.lease_until <= now:
+            if record.lease_owner is None or record.lease_until is None or not now < record.lease_until <= now + self._longest:
                 uncertain = record.intent_generation == generation and record.intent_key is not None
                 key = record.intent_key if uncertain and record.intent_key else self._ports.new_id()
                 claimed = replace(
@@ -245,7 +247,13 @@ class RefreshFlow:
     async def _dead(self, claim: _Claim) -> TokenRecord:
         """The refresh token is unknown to Stripe: give others time to store what they were given, then say that the user must come back."""
         reference, generation = claim.record.reference, claim.record.generation
-        await self._ports.sleep(_SETTLING)
+
+        def hold(record: TokenRecord) -> TokenRecord:
+            # For longer than we settle, or the next one claims the row meanwhile, and settles while we do.
+            return replace(record, lease_until=self._ports.now(record) + self._config.lease + _SETTLING)
+
+        if await self._changed(claim, hold):
+            await self._ports.sleep(_SETTLING)
 
         def change(record: TokenRecord) -> TokenRecord:
             # The access token stays: it works until it runs out.

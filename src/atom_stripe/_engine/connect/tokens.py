@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -14,7 +14,7 @@ from atom_stripe.errors import AtomStripeError, NotConnectedError, Reauthorizati
 from atom_stripe.protocols import Reference, TokenQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from concurrent.futures import Future
 
     from atom_stripe._engine.connect.flights import Flights
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("atom_stripe.oauth")
 # Of how many users the decrypted token is kept, for as long as their row stays as it is.
 _MOST_KEPT = 1000
+# How many tokens a sweep renews at the same time.
+_AT_ONCE = 8
 # Seconds for which nobody begins another renewal in the background after one failed.
 _COOLDOWN = 10.0
 
@@ -100,11 +102,18 @@ class TokenFlow:
             if left <= self._margin(record) and not self._flights.failed_within(record.id, _COOLDOWN):
                 self.renew(record)
             return record
+        renewed = await self._waited_for(record)
+        if renewed.state == "active" and renewed.expires_at is not None and renewed.expires_at <= self._time():
+            # Stripe's answer to a process that died long ago: it gave the next refresh token, and an access token that has run out.
+            renewed = await self._waited_for(renewed)
+        return self._usable(renewed)
+
+    async def _waited_for(self, record: TokenRecord) -> TokenRecord:
         renewed = await self._flights.wait(self.renew(record), self._config.wait)
         if renewed is None:
             msg = f"the token was not renewed within {self._config.wait:g} seconds; the work goes on"
             raise RefreshFailedError(msg, user_id=record.user_id)
-        return self._usable(renewed)
+        return renewed
 
     def renew(self, record: TokenRecord) -> Future[TokenRecord]:
         """Begin to renew the tokens of a row, or join those who have."""
@@ -127,8 +136,11 @@ class TokenFlow:
         if record.state == "revoked":
             msg = "this user's connection to Stripe was revoked"
             raise NotConnectedError(msg, user_id=record.user_id)
-        if record.expires_at is None or record.expires_at <= self._time() or record.state != "active":
+        if record.state != "active" or record.refresh_token is None:
             raise _needs_user(record)
+        if record.expires_at is not None and record.expires_at <= self._time():
+            msg = "the token was renewed and has run out already: is the clock of this machine wrong?"
+            raise RefreshFailedError(msg, user_id=record.user_id)
         return record
 
     def _margin(self, record: TokenRecord) -> float:
@@ -151,22 +163,22 @@ class TokenFlow:
         return handed_out
 
     async def sweep(self) -> Sweep:
-        """Renew every token whose end is near, one after the other."""
+        """Renew every token whose end is near, a few at a time. One that fails does not stop the others."""
         refreshed = failed = dead = 0
-        async for record in self._due():
-            try:
-                renewed = await self._flights.wait(self.renew(record), self._config.wait)
-            except AtomStripeError:
-                renewed = None
-            if renewed is None:
-                failed += 1
-            elif renewed.state == "reauthorization_required":
-                dead += 1
-            else:
-                refreshed += renewed.generation > record.generation
+        async with aclosing(self._due()) as due:
+            async for records in due:
+                for record, flight in [(record, self.renew(record)) for record in records]:
+                    try:
+                        renewed = await self._flights.wait(flight, self._config.wait)
+                    except AtomStripeError:
+                        renewed = None
+                    failed += renewed is None
+                    if renewed is not None:
+                        dead += renewed.state == "reauthorization_required"
+                        refreshed += renewed.state == "active" and renewed.generation > record.generation
         return Sweep(refreshed=refreshed, failed=failed, reauthorization_required=dead)
 
-    async def _due(self) -> AsyncGenerator[TokenRecord, None]:
+    async def _due(self) -> AsyncGenerator[Sequence[TokenRecord], None]:
         after: str | None = None
         while not self.closed:
             page = await self._ports.tokens.find(
@@ -176,13 +188,12 @@ class TokenFlow:
                     states=frozenset({"active"}),
                     expires_before=self._time() + self._far,
                     after=after,
+                    limit=_AT_ONCE,
                 )
             )
-            for record in page:
-                if record.refresh_token is not None:
-                    yield record
             if not page:
                 return
+            yield [record for record in page if record.refresh_token is not None]
             after = page[-1].id
 
     async def close(self) -> None:

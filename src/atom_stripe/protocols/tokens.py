@@ -1,9 +1,4 @@
-"""
-What a user may plug in, each as a small protocol with its promises in words, and the values that pass through it.
-
-A store keeps rows and compares versions; it decides nothing. What a row means, and when it may change, is decided once, in ``_engine``.
-``atom_stripe.testing.conformance`` proves a store of your own.
-"""
+"""Where connections and tokens are kept, and what encrypts them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,7 @@
+"""``python -m atom_stripe.cli``."""
+
+from __future__ import annotations
+
+from atom_stripe.cli import main
+
+main()

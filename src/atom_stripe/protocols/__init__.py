@@ -1,0 +1,76 @@
+"""
+What a user may plug in, each as a small protocol with its promises in words, and the values that pass through it.
+
+A store keeps rows and compares what it is told to compare; it decides nothing. What a row means, and when it may change, is decided once, in
+``_engine``. ``atom_stripe.testing.conformance`` proves a store of your own.
+"""
+
+from __future__ import annotations
+
+from atom_stripe.protocols.inbox import (
+    EVENT_STATUSES,
+    Appended,
+    Arrival,
+    AuditEntry,
+    DeliveryOutcome,
+    EventStatus,
+    HandlerState,
+    HandlerStatus,
+    InboxCounts,
+    InboxQuery,
+    InboxRecord,
+    InboxStore,
+    Nothing,
+    Refusal,
+    Step,
+    Waiting,
+)
+from atom_stripe.protocols.tokens import (
+    CONNECTION_STATES,
+    PROFILES,
+    AsyncKeyProvider,
+    AsyncTokenStore,
+    Authorization,
+    AuthorizationState,
+    ConnectionState,
+    DataKey,
+    KeyProvider,
+    Profile,
+    Reference,
+    TokenQuery,
+    TokenRecord,
+    TokenStore,
+)
+
+__all__ = [
+    "CONNECTION_STATES",
+    "EVENT_STATUSES",
+    "PROFILES",
+    "Appended",
+    "Arrival",
+    "AsyncKeyProvider",
+    "AsyncTokenStore",
+    "AuditEntry",
+    "Authorization",
+    "AuthorizationState",
+    "ConnectionState",
+    "DataKey",
+    "DeliveryOutcome",
+    "EventStatus",
+    "HandlerState",
+    "HandlerStatus",
+    "InboxCounts",
+    "InboxQuery",
+    "InboxRecord",
+    "InboxStore",
+    "KeyProvider",
+    "Nothing",
+    "Profile",
+    "Reference",
+    "Refusal",
+    "Step",
+    "TokenQuery",
+    "TokenRecord",
+    "TokenStore",
+    "Waiting",
+]
