@@ -49,8 +49,8 @@ class OAuthManager:
         store: Where connections are kept, such as ``SqlTokenStore.from_url("sqlite:///stripe.db")``.
         keys: What encrypts tokens; without it, *config*'s ``token_keys``.
         http_client: Your own ``httpx.Client``, which stays yours to close.
-        on_reauthorization_required: Called once with the connection when a grant turns out to be dead, so that you can ask its user back.
-            What it raises is logged.
+        on_reauthorization_required: Called once with the connection when a grant turns out to be dead, so that you can ask its user back;
+            not at all if the process is killed at that moment, when only the connection's state says it. What it raises is logged.
         clock: The time, in seconds since 1970.
 
     Raises:
@@ -321,8 +321,8 @@ class AsyncOAuthManager:
         store: Where connections are kept, such as ``AsyncSqlTokenStore.from_url("sqlite:///stripe.db")``.
         keys: What encrypts tokens; without it, *config*'s ``token_keys``.
         http_client: Your own ``httpx.AsyncClient``, which stays yours to close.
-        on_reauthorization_required: Called once with the connection when a grant turns out to be dead, so that you can ask its user back.
-            What it raises is logged.
+        on_reauthorization_required: Called once with the connection when a grant turns out to be dead, so that you can ask its user back;
+            not at all if the process is killed at that moment, when only the connection's state says it. What it raises is logged.
         clock: The time, in seconds since 1970.
 
     Raises:
