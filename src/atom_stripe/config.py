@@ -210,7 +210,12 @@ class RequestOptions(TypedDict, total=False):
 
 OPTIONS: frozenset[str] = frozenset(RequestOptions.__annotations__)
 
-_VARIABLES = {"stripe_account": "STRIPE_ACCOUNT", "stripe_version": "STRIPE_API_VERSION", "api_base": "STRIPE_API_BASE", "connect_base": "STRIPE_CONNECT_BASE"}
+_VARIABLES = {
+    "stripe_account": "STRIPE_ACCOUNT",
+    "stripe_version": "STRIPE_API_VERSION",
+    "api_base": "STRIPE_API_BASE",
+    "connect_base": "STRIPE_CONNECT_BASE",
+}
 
 
 def secret(value: str | SecretStr) -> SecretStr:

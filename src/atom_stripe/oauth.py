@@ -40,9 +40,9 @@ class OAuthManager:
     """
     The connections of your users to their Stripe accounts, and the tokens that belong to them.
 
-    One manager serves a whole process: any number of threads may share it, and any number of processes may share its store. Access tokens
-    are renewed before they run out, by one process at a time, and what Stripe gives is stored before anybody sees it. Close it, or use
-    it as a context manager: closing waits for renewals that are under way.
+    One manager serves a whole process: any number of threads may share it, and any number of processes may share its store.
+    Access tokens are renewed before they run out, by one process at a time, and what Stripe gives is stored before anybody sees it. Close
+    it, or use it as a context manager: closing waits for renewals that are under way.
 
     Args:
         config: The settings: ``OAuthConfig.from_env()``.
@@ -312,9 +312,9 @@ class AsyncOAuthManager:
     """
     The connections of your users to their Stripe accounts, and the tokens that belong to them.
 
-    One manager serves a whole process: any number of tasks and event loops may share it, and any number of processes may share its store. Access tokens
-    are renewed before they run out, by one process at a time, and what Stripe gives is stored before anybody sees it. Close it, or use
-    it as a context manager: closing waits for renewals that are under way.
+    One manager serves a whole process: any number of tasks and event loops may share it, and any number of processes may share its store.
+    Access tokens are renewed before they run out, by one process at a time, and what Stripe gives is stored before anybody sees it. Close
+    it, or use it as a context manager: closing waits for renewals that are under way.
 
     Args:
         config: The settings: ``OAuthConfig.from_env()``.
