@@ -79,9 +79,8 @@ class TokenFlow:
             # The row is read each time, so that a token which was revoked or renewed elsewhere is noticed; decrypting it again
             # would tell nothing new.
             record = await self._load(Reference(user_id, self._profile, self._livemode))
-            if (record is kept[0] or record == kept[0]) and (
-                record.expires_at is None or record.expires_at - self._time() > self._far
-            ):
+            same = record is kept[0] or record == kept[0]
+            if record is not None and same and (record.expires_at is None or record.expires_at - self._time() > self._far):
                 return kept[1]
         return await self.token_of(await self.record(user_id))
 
