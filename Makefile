@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 PYTHON ?=
+# One process for each core; the tests of a file stay together, as the code of a page of documentation must.
+PARALLEL ?= -n auto --dist loadfile
 BIN := .venv/bin
 RUN := $(BIN)/python
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 $(if $(UPGRADE),--upgrade) \
@@ -57,7 +59,7 @@ check-generated: env ## Check that regenerating would change nothing
 unit: env ## Run the tests and the code of the documentation, with coverage
 	$(call step,Tests on $$($(RUN) -V))
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest $(PARALLEL)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -67,7 +69,7 @@ wheel: env ## Build the package, install it as users do, and try what was instal
 
 newest: env ## Run the tests on the newest supported Python of this machine
 	$(call step,Tests on the newest Python)
-	@$(RUN) tools/environment.py newest -m pytest
+	@$(RUN) tools/environment.py newest -m pytest $(PARALLEL)
 
 format: env ## Sort imports, fix what can be fixed, lay out the code (ruff)
 	@$(BIN)/ruff check --fix-only --quiet
