@@ -17,7 +17,7 @@ from atom_stripe.testing import StripeSandbox, sign
 from tests.canary import WEBHOOK_SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -27,13 +27,14 @@ def sandbox() -> Iterator[StripeSandbox]:
 
 
 @contextmanager
-def shop(answers: list[int]) -> Iterator[tuple[str, list[tuple[bytes, str]]]]:
-    """Serve a webhook endpoint that answers with *answers*, one after the other, and then with 200."""
+def shop(answers: list[int], first: Callable[[list[int]], None] = lambda _: None) -> Iterator[tuple[str, list[tuple[bytes, str]]]]:
+    """Serve a webhook endpoint that answers with *answers*, one after the other, and then with 200, doing *first* before each."""
     received: list[tuple[bytes, str]] = []
 
     class Shop(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             received.append((self.rfile.read(int(self.headers["Content-Length"])), self.headers["Stripe-Signature"]))
+            first(answers)
             self.send_response(answers.pop(0) if answers else 200)
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")

@@ -122,7 +122,7 @@ def test_life_of_an_endpoint(ask: Asking) -> None:
         ({"enabled_events": ["*", "charge.*"]}, 400, "enabled_events[1]"),
         ({"enabled_events": ""}, 400, "enabled_events"),
         ({"enabled_events": "*"}, 400, "enabled_events"),
-        ({"api_version": "2020-08-27"}, 501, "api_version"),
+        ({"api_version": "2019-12-03"}, 501, "api_version"),
         ({"api_version": "newest"}, 400, "api_version"),
         ({"secret": "whsec_x"}, 400, "secret"),
     ],

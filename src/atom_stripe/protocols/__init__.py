@@ -2,7 +2,7 @@
 What a user may plug in, each as a small protocol with its promises in words, and the values that pass through it.
 
 A store keeps rows and compares what it is told to compare; it decides nothing. What a row means, and when it may change, is decided once, in
-``_engine``. ``atom_stripe.testing.conformance`` proves a store of your own.
+``_engine``. ``atom_stripe.testing.conformance`` and ``inbox_conformance`` prove a store of your own.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class InboxRecord:
 
     *id*: counts up in order of arrival. *payload*: ``None`` once it was purged. *handlers*: by name, those that have begun or whose state was set.
     *due_at*: when the earliest pending handler is due, ``None`` for at once. *attempts*: how often it was claimed. *run*, *run_until*: who is at
-    work on it, and until when nobody else will be.
+    work on it, and until when nobody else will be. *finished_at*: since when it is done, discarded or parked; ``None`` while it is pending.
     """
 
     id: int
@@ -141,7 +141,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxQuery:
-    """Which events to find: those that meet everything given here, ids above *after*, *limit* at most, in the order of their ids."""
+    """
+    Which events to find: those that meet everything given here, ids above *after*, *limit* at most, in the order of their ids.
+
+    *received_after* includes its moment, *received_before* does not. *handler*: events that have a state of a handler of this name.
+    """
 
     status: EventStatus | None = None
     types: frozenset[str] | None = None
@@ -225,8 +229,8 @@ class InboxStore(Protocol):
 
     def advance(self, step: Step, claim_next: float | None = None, /, *, connection: Any = None) -> InboxRecord | Nothing | None:
         """
-        Write *step*, if its claim still holds. With *claim_next*, claim the next head of the lane in the same transaction, under the same
-        name and for that many seconds, and return it.
+        Write *step*, if its claim still holds: one whose time is up is lost even if nobody took it. With *claim_next*, claim the next head of the
+        lane that the event was in before the step, in the same transaction, under the same name and for that many seconds, and return it.
 
         *connection*: one that ``transaction()`` gave: the step then becomes part of that transaction, and nothing is claimed.
 

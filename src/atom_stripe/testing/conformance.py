@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from atom_stripe._engine.drive import run
 from atom_stripe.testing._conformance import finding, keeping, racing
-from atom_stripe.testing._conformance.place import ConformanceError, Place
+from atom_stripe.testing._conformance.place import Place
+from atom_stripe.testing._conformance.stage import ConformanceError, Promise, words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -32,18 +33,10 @@ __all__ = ["TOKEN_STORE_CHECKS", "Check", "ConformanceError", "check_async_token
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One promise and the flow that tries it. *shared*: the stores that are made must be on the same place, as those of two processes are."""
+class Check(Promise):
+    """One promise and the flow that tries it."""
 
-    name: str
-    promise: str
-    shared: bool
     flow: Callable[[Place], Awaitable[None]]
-
-    @property
-    def __name__(self) -> str:
-        """What pytest calls a test by."""
-        return self.name
 
     def run(self, make_store: Callable[[], TokenStore]) -> None:
         """
@@ -59,17 +52,11 @@ class Check:
         await self._try(Place(make_store, blocking=False))
 
     async def _try(self, place: Place) -> None:
-        try:
+        with self.judged():
             try:
                 await self.flow(place)
             finally:
                 await place.close()
-        except ConformanceError as error:
-            msg = f"{self.name}: {error}"
-            raise ConformanceError(msg) from None
-        except Exception as error:
-            msg = f"{self.name}: the store raised {type(error).__name__}"
-            raise ConformanceError(msg) from error
 
 
 def check_token_store(make_store: Callable[[], TokenStore], *, shared: bool = True) -> None:
@@ -95,7 +82,7 @@ async def check_async_token_store(make_store: Callable[[], AsyncTokenStore], *, 
 
 
 def _check(flow: Callable[[Place], Awaitable[None]], *, shared: bool = False) -> Check:
-    return Check(getattr(flow, "__name__", ""), (flow.__doc__ or "").strip(), shared, flow)
+    return Check(*words(flow), shared, flow)
 
 
 TOKEN_STORE_CHECKS: Sequence[Check] = (

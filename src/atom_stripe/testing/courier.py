@@ -1,25 +1,26 @@
-"""Webhooks over HTTP: one thread that posts what it is given, in order, and only to hosts that were allowed."""
+"""Webhooks over HTTP: threads that post what they are given, and only to hosts that were allowed."""
 
 from __future__ import annotations
 
 import threading
+import time
 from ipaddress import ip_address
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
-
 from atom_stripe.errors import ConfigurationError
+from atom_stripe.testing._delivery.posting import Connections, PostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from atom_stripe.testing.webhooks import Parcel
+    from atom_stripe.testing._delivery.parcels import Parcel
 
 _USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
-# Seconds for which a receiver may think. Stripe does not publish its own patience.
-_PATIENCE = 10.0
+# Seconds that a receiver has left when the sandbox is closed.
+_LAST_MOMENT = 1.0
+MOST_THREADS = 64
 
 
 def is_local(url: str, hosts: Collection[str] = ()) -> bool:
@@ -41,54 +42,70 @@ def is_local(url: str, hosts: Collection[str] = ()) -> bool:
 
 class Courier:
     """
-    Posts parcels from a thread of its own, which starts with the first one.
+    Posts parcels from threads of its own, which start as they are needed.
 
-    *headers* gives the headers of a delivery, or ``None`` if it must not be made. *settle* hears how it ended.
+    *prepare* gives the URL and the headers of a delivery, or ``None`` if it must not be made. *settle* hears how it ended. With one thread, which is
+    the default, parcels arrive in the order in which they were sent. *timeout*: the seconds for which a receiver may be silent.
     """
 
     def __init__(
-        self, headers: Callable[[Parcel], dict[str, str] | None], settle: Callable[[Parcel, int | None, BaseException | None], None]
+        self,
+        prepare: Callable[[Parcel], tuple[str, dict[str, str]] | None],
+        settle: Callable[[Parcel, int | None, BaseException | None], None],
     ) -> None:
-        self._headers = headers
+        self.timeout = 10.0
+        self.concurrency = 1
+        self._prepare = prepare
         self._settle = settle
         self._parcels: SimpleQueue[Parcel | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._connections: list[Connections] = []
+        self._starting = threading.Lock()
         self._closed = False
 
     def send(self, parcel: Parcel) -> None:
         """Take a parcel."""
         self._parcels.put(parcel)
-        if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._work, name="stripe-sandbox-webhooks", daemon=True)
-            self._thread.start()
+        if len(self._threads) < self.concurrency:
+            with self._starting:
+                if self._closed or len(self._threads) >= self.concurrency:
+                    return
+                thread = threading.Thread(target=self._work, name="stripe-sandbox-webhooks", daemon=True)
+                self._threads.append(thread)
+            thread.start()
 
     def close(self) -> None:
-        """Finish the parcel that is on its way, and stop."""
-        self._closed = True
-        self._parcels.put(None)
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        """Let the parcels that are on their way arrive, for a moment, and stop."""
+        with self._starting:
+            self._closed = True
+            threads, self._threads = self._threads, []
+        for _ in threads:
+            self._parcels.put(None)
+        until = time.monotonic() + _LAST_MOMENT
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0))
+        for thread in threads:
+            while thread.is_alive():
+                for connections in list(self._connections):
+                    connections.hang_up()
+                thread.join(0.05)
 
     def _work(self) -> None:
-        # Without the environment's proxies, which have no business with loopback.
-        with httpx.Client(
-            timeout=_PATIENCE, follow_redirects=False, trust_env=False, headers={"User-Agent": _USER_AGENT}
-        ) as client:
+        with Connections() as connections:
+            self._connections.append(connections)
             while (parcel := self._parcels.get()) and not self._closed:
                 status: int | None = None
                 error: BaseException | None = None
                 try:
-                    status = self._post(client, parcel)
-                except (httpx.HTTPError, httpx.InvalidURL, ConfigurationError) as raised:
+                    status = self._post(connections, parcel)
+                except (TimeoutError, PostError, ConfigurationError) as raised:
                     error = raised
                 self._settle(parcel, status, error)
 
-    def _post(self, client: httpx.Client, parcel: Parcel) -> int:
-        headers = self._headers(parcel)
-        if headers is None:
+    def _post(self, connections: Connections, parcel: Parcel) -> int:
+        prepared = self._prepare(parcel)
+        if prepared is None:
             msg = "not sent: the sandbox delivers webhooks to this machine only; name other hosts in StripeSandbox(webhook_hosts=…)"
             raise ConfigurationError(msg)
-        # The status is the whole answer; its body is not read.
-        with client.stream("POST", parcel.endpoint.url or "", content=parcel.body, headers=headers) as response:
-            return response.status_code
+        url, headers = prepared
+        return connections.post(url, {"User-Agent": _USER_AGENT, **headers}, parcel.body, self.timeout)

@@ -65,6 +65,7 @@ class StripeSandbox:
 
         Raises:
             LostAnswerError: A fault says that no answer arrives.
+            ConfigurationError: The sandbox is closed.
         """
         try:
             return self._machine.handle(request)
@@ -84,7 +85,7 @@ class StripeSandbox:
 
             return await anyio.to_thread.run_sync(self._machine.handle, request)
         finally:
-            await self.webhooks.drain()
+            await self.webhooks.deliver_async()
 
     def transport(self) -> SandboxTransport:
         """Return a transport for ``httpx.Client`` or ``httpx.AsyncClient`` that answers from here."""
@@ -240,10 +241,11 @@ class StripeSandbox:
         return self._happen(lambda work: accounts.require(work, *fields), account)
 
     def close(self) -> None:
-        """Stop the servers, the deliveries and the clients. Closing twice is harmless."""
+        """Stop the servers, the deliveries and the clients. What is asked afterwards gets no answer. Closing twice is harmless."""
         self._machine.hurry()
         for server in self._servers:
             server.close()
+        self._machine.close()
         self.webhooks.close()
         for client in self._clients:
             client.close()
@@ -269,8 +271,7 @@ class StripeSandbox:
         return result
 
     def _move(self, moment: int) -> None:
-        self._machine.move(moment)
-        self.webhooks.deliver()
+        self.webhooks.move(moment)
 
     def _config(self, api_key: str | None, settings: dict[str, Any]) -> StripeConfig:
         from pydantic import SecretStr

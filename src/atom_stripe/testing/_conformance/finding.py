@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe.protocols import CONNECTION_STATES, PROFILES, TokenQuery
-from atom_stripe.testing._conformance.place import NOW, compare, demand, insert, pages
+from atom_stripe.testing._conformance.place import NOW, compare, insert, pages
+from atom_stripe.testing._conformance.stage import demand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from atom_stripe.protocols import CONNECTION_STATES, PROFILES, AuthorizationState, Reference, TokenQuery, TokenRecord
-from atom_stripe.testing._conformance.place import LONG_USER, NOW, brief, compare, demand, insert, pages, present
+from atom_stripe.testing._conformance.place import LONG_USER, NOW, compare, insert, pages, present
+from atom_stripe.testing._conformance.stage import brief, demand
 
 if TYPE_CHECKING:
     from atom_stripe.testing._conformance.place import Place

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import sys
-import threading
 import time
-import uuid
-from contextlib import suppress
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from atom_stripe._engine.drive import run
-from atom_stripe.errors import AtomStripeError
 from atom_stripe.protocols import Authorization, TokenQuery, TokenRecord
+from atom_stripe.testing._conformance.stage import ConformanceError, Outcome, Stage, brief, demand, in_threads, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -25,18 +21,9 @@ T = TypeVar("T")
 RowT = TypeVar("RowT", TokenRecord, Authorization)
 
 WORKERS = 4
-# Stores may keep times as microseconds; a float of today is exact to a quarter of one.
-_TIME_PRECISION = 1.5e-6
-# Seconds for threads to begin in, and to run for before another has its turn.
-_PATIENCE = 30.0
-_SWITCH_INTERVAL = 1e-5
 NOW = 1_700_000_000.0
 # Text that breaks quoting, encodings and columns that count bytes. A user's id has 255 characters at most.
 LONG_USER = ("\U0001f9fe'\"\\%_{}:;\u202e\u4e2d\n" * 20)[:180]
-
-
-class ConformanceError(AtomStripeError, AssertionError):
-    """A store broke a promise. The message says which, and how."""
 
 
 class BlockingStore:
@@ -61,42 +48,29 @@ class BlockingStore:
         return self._store.save_authorization(authorization)
 
 
-class Place:
+class Place(Stage):
     """Where one check does its work: it opens stores and lets several callers loose on them."""
 
     def __init__(self, make_store: Callable[[], Any], *, blocking: bool) -> None:
-        self._make_store = make_store
+        super().__init__(make_store)
         self._blocking = blocking
-        self._opened: list[Any] = []
-        self.mark = uuid.uuid4().hex[:16]
 
     def open(self) -> AsyncTokenStore:
         """Make a store."""
-        store = self._make_store()
-        self._opened.append(store)
+        store = self.made()
         return BlockingStore(store) if self._blocking else store
 
     async def together(self, flows: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """Run *flows* at the same time, as threads or as tasks, and return what they return."""
-        outcomes = [_Outcome(flow) for flow in flows]
         if self._blocking:
-            _run_in_threads([outcome.settle for outcome in outcomes])
-        else:
-            from anyio import create_task_group
+            return in_threads([partial(_finished, flow) for flow in flows])
+        from anyio import create_task_group
 
-            async with create_task_group() as group:
-                for outcome in outcomes:
-                    group.start_soon(outcome.settle)
+        outcomes = [Outcome[T]() for _ in flows]
+        async with create_task_group() as group:
+            for flow, outcome in zip(flows, outcomes, strict=True):
+                group.start_soon(_settle, flow, outcome)
         return [outcome.get() for outcome in outcomes]
-
-    async def close(self) -> None:
-        """Close what can be closed."""
-        for store in self._opened:
-            close = getattr(store, "close", None) or getattr(store, "aclose", None)
-            if close is not None:
-                closing = close()
-                if inspect.isawaitable(closing):
-                    await closing
 
     def record(self, name: str = "", **changes: Any) -> TokenRecord:
         """Return a row that was never written, of a user of this check's own."""
@@ -129,53 +103,13 @@ class Place:
         return hashlib.sha256(f"{self.mark} {name}".encode()).hexdigest()
 
 
-class _Outcome(Generic[T]):
-    """What one of several callers got."""
-
-    def __init__(self, flow: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._flow = flow
-        self._values: list[T] = []
-        self._error: Exception | None = None
-
-    async def settle(self) -> None:
-        try:
-            self._values.append(await self._flow())
-        except Exception as error:  # noqa: BLE001 - it is raised by get(), where the check waits for it
-            self._error = error
-
-    def get(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._values[0]
+def _finished(flow: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return run(flow())
 
 
-def _run_in_threads(flows: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
-    # Nobody begins before all are there; a thread that never comes must not keep the others, or us, forever.
-    barrier = threading.Barrier(len(flows) + 1, timeout=_PATIENCE)
-
-    def work(flow: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        with suppress(threading.BrokenBarrierError):
-            barrier.wait()
-        run(flow())
-
-    threads = [threading.Thread(target=work, args=(flow,), daemon=True) for flow in flows]
-    for thread in threads:
-        thread.start()
-    interval = sys.getswitchinterval()
-    # Threads that take turns often meet in the gap between a comparison and a write, if there is one.
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    try:
-        with suppress(threading.BrokenBarrierError):
-            barrier.wait()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def demand(kept: bool, broken: str) -> None:  # noqa: FBT001 - it reads as a sentence
-    if not kept:
-        raise ConformanceError(broken)
+async def _settle(flow: Callable[[], Coroutine[Any, Any, T]], outcome: Outcome[T]) -> None:
+    with outcome.caught() as note:
+        note(await flow())
 
 
 def present(row: RowT | None, what: str) -> RowT:
@@ -190,15 +124,7 @@ def compare(expected: RowT, row: RowT | None, what: str) -> None:
     for field in fields(expected):
         if field.compare:
             before, after = getattr(expected, field.name), getattr(row, field.name)
-            kept = type(before) is type(after) and (
-                abs(before - after) < _TIME_PRECISION if isinstance(before, float) else before == after
-            )
-            demand(kept, f"{what} came back with another {field.name}: {brief(after)} instead of {brief(before)}")
-
-
-def brief(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:40]}… ({len(shown)} characters)"
+            demand(same(before, after), f"{what} came back with another {field.name}: {brief(after)} instead of {brief(before)}")
 
 
 async def insert(store: AsyncTokenStore, record: TokenRecord) -> TokenRecord:

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atom_stripe.protocols import TokenQuery
-from atom_stripe.testing._conformance.place import WORKERS, ConformanceError, compare, demand, insert, pages, present
+from atom_stripe.testing._conformance.place import WORKERS, compare, insert, pages, present
+from atom_stripe.testing._conformance.stage import ConformanceError, demand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -83,3 +83,7 @@ class Agenda:
             return None
         when, _, account, job = heapq.heappop(self._entries)
         return when, account, job
+
+    def first(self) -> int | None:
+        """Return when the next entry is due, ``None`` if there is none."""
+        return self._entries[0][0] if self._entries else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from atom_stripe.errors import ConfigurationError
+from atom_stripe.testing._state.bad_deliveries import DeliveryFaults
 from atom_stripe.testing._state.errors import Refusal
 
 _TOO_MANY_REQUESTS = 429
@@ -72,10 +73,11 @@ class Fault:
         return Refusal(self.status, "The sandbox was told to fail this request.", type=kind, code=code, headers=headers)
 
 
-class Faults:
-    """The faults of a sandbox, each for one request, first come, first served."""
+class Faults(DeliveryFaults):
+    """The faults of a sandbox: those of ``next()`` are for one request each, first come, first served; the others are for webhooks."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
         self._waiting: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -129,7 +131,7 @@ class Faults:
             self._waiting += [fault] * times
 
     def clear(self) -> None:
-        """Forget what is still waiting."""
+        """Forget what is still waiting for a request. Those of webhooks end with ``deliveries_clear()``."""
         with self._lock:
             self._waiting.clear()
 
@@ -148,5 +150,5 @@ class Faults:
         return found is not None and found.delay is not None
 
     def __len__(self) -> int:
-        """Return how many faults are still waiting."""
+        """Return how many faults are still waiting for a request."""
         return len(self._waiting)

@@ -10,19 +10,21 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from atom_stripe._wire.messages import Reply
 from atom_stripe.config import API_VERSION
+from atom_stripe.errors import ConfigurationError
 from atom_stripe.testing._state import access
 from atom_stripe.testing._state.browsing import Visit
 from atom_stripe.testing._state.clock import Agenda
 from atom_stripe.testing._state.errors import Refusal
-from atom_stripe.testing._state.events import EVENT, event
+from atom_stripe.testing._state.event_log import EventLog
 from atom_stripe.testing._state.expansion import expanded
 from atom_stripe.testing._state.faults import Faults, LostAnswerError
 from atom_stripe.testing._state.grants import Applications, OAuthRefusal, TokenRequest
 from atom_stripe.testing._state.ids import Ids
+from atom_stripe.testing._state.json_bodies import read_json
 from atom_stripe.testing._state.requests import lower, path_of, read
 from atom_stripe.testing._state.routing import Call
 from atom_stripe.testing._state.store import Account
@@ -34,23 +36,14 @@ if TYPE_CHECKING:
     from atom_stripe._wire.messages import Request
     from atom_stripe.testing._state.browsing import Page
     from atom_stripe.testing._state.clock import Clock, Job
+    from atom_stripe.testing._state.event_log import Outbox
     from atom_stripe.testing._state.faults import Fault
     from atom_stripe.testing._state.requests import Message
     from atom_stripe.testing._state.routing import Catalog, Endpoint
     from atom_stripe.testing._state.store import Row
+    from atom_stripe.testing._state.transaction import Happening
 
 _LONGEST_HOLD = 30.0
-
-
-class Outbox(Protocol):
-    """Where events go. Called with the machine's lock held, so it only takes notes."""
-
-    def count(self, account: Account, type: str) -> int:
-        """Return how many webhook endpoints want such an event."""
-        ...
-
-    def post(self, account: Account, event: Row) -> None:
-        """Take an event for delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +106,17 @@ class Machine:
     def __init__(self, catalog: Catalog, clock: Clock, outbox: Outbox, *, seed: int) -> None:
         self.ids = Ids(seed)
         self.clock = clock
-        self.faults = Faults()
+        self.faults = Faults(seed)
         self.account = Account(self.ids.new("acct", 16))
         self.accounts = {self.account.id: self.account}
         self.applications = Applications.of(self.account.id, self.ids)
         self._catalog = catalog
-        self._outbox = outbox
+        self.events = EventLog(self.accounts, self.ids, clock, self.faults, outbox)
         self._agenda = Agenda()
         self._held: dict[str, Held] = {}
         self._lock = threading.RLock()
         self._hurried = threading.Event()
+        self._closed = False
 
     def handle(self, request: Request) -> Reply:
         """
@@ -130,8 +124,10 @@ class Machine:
 
         Raises:
             LostAnswerError: A fault says that no answer arrives.
+            ConfigurationError: The sandbox is closed.
         """
         with self._lock:
+            self._check_open()
             request_id = self.ids.new("req", 14)
             fault = self.faults.take(request.method.upper(), path_of(request.url))
         headers = {
@@ -156,6 +152,7 @@ class Machine:
     def perform(self, job: Job, account: Account | None = None) -> None:
         """Let *job* happen as if Stripe did it by itself."""
         with self._lock:
+            self._check_open()
             transaction = Transaction(account or self.account, self.ids, self.clock)
             try:
                 job(transaction)
@@ -167,11 +164,33 @@ class Machine:
     def move(self, moment: int) -> None:
         """Set the clock to *moment*, and on the way let happen what is due."""
         with self._lock:
+            self._check_open()
             while entry := self._agenda.due(moment):
                 when, account, job = entry
                 self.clock.timestamp = max(when, self.clock.timestamp)
                 self.perform(job, self.accounts[account])
-            self.clock.timestamp = moment
+            self.clock.timestamp = max(moment, self.clock.timestamp)
+
+    def next_due(self) -> int | None:
+        """Return when the next thing happens by itself, ``None`` if nothing will."""
+        with self._lock:
+            return self._agenda.first()
+
+    def emit(self, happening: Happening, account: Account, **details: Any) -> Row:
+        """Make an event of something that did not happen here, and return it as it is kept. *details*: see ``EventLog.record``."""
+        with self._lock:
+            self._check_open()
+            return self.events.record(happening, account, None, **details)
+
+    def find_event(self, identity: str) -> tuple[Account, Row] | None:
+        """Return an event, and the account that it is from."""
+        with self._lock:
+            return self.events.find(identity)
+
+    def close(self) -> None:
+        """Answer nothing more, and let nothing happen any more."""
+        with self._lock:
+            self._closed = True
 
     def token(self, kind: str, length: int) -> str:
         """Return *length* letters and digits for an id or a secret of a kind."""
@@ -199,10 +218,9 @@ class Machine:
         late.set()
 
     def delivered(self, account: str, identity: str) -> None:
-        """Note that one more endpoint took an event."""
+        """Note that one more of the endpoints that were to get an event took it."""
         with self._lock:
-            row = self.accounts[account].table(EVENT.name)[identity]
-            row["pending_webhooks"] = max(row["pending_webhooks"] - 1, 0)
+            self.events.taken(account, identity)
 
     @contextmanager
     def hold(self, key: str) -> Generator[Held]:
@@ -227,7 +245,7 @@ class Machine:
             if order.key:
                 headers["idempotency-key"] = order.key[:1000]
             try:
-                outcome = self._dispatch(read(request), order, headers)
+                outcome = self._dispatch(read_json(request, read(request)), order, headers)
             except Refusal as refusal:
                 outcome = Outcome.of(refusal)
         if isinstance(strike, Refusal):
@@ -352,15 +370,16 @@ class Machine:
     def _commit(self, work: Transaction, request: tuple[str, str | None] | None) -> None:
         account = work.account
         for happening in work.happenings:
-            pending = self._outbox.count(account, happening.type)
-            identity = self.ids.new(EVENT.prefix, EVENT.length)
-            row = event(happening, account, identity=identity, now=self.clock.timestamp, request=request, pending=pending)
-            account.table(EVENT.name)[identity] = row
-            self._outbox.post(account, row)
+            self.events.record(happening, account, request)
         for when, job in work.agenda:
             self._agenda.add(when, account.id, job)
         for job, where in work.afterwards:
             self.perform(job, self.accounts[where])
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "this sandbox is closed: nothing happens in it any more, and it answers nothing"
+            raise ConfigurationError(msg)
 
 
 def dumped(value: Any) -> bytes:

@@ -25,6 +25,7 @@ MODULES = (
     "charges",
     "customers",
     "customer_payment_methods",
+    "event_destinations",
     "events",
     "oauth",
     "oauth_pages",
@@ -32,6 +33,7 @@ MODULES = (
     "payment_methods",
     "refunds",
     "searches",
+    "thin_events",
     "webhook_endpoints",
 )
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from atom_stripe.config import API_VERSION
 from atom_stripe.testing._state import known
 from atom_stripe.testing._state.errors import invalid
 from atom_stripe.testing._state.pages import PAGE, page
 from atom_stripe.testing._state.params import Boolean, Choice, ListOf, Text
 from atom_stripe.testing._state.routing import route
+from atom_stripe.testing._state.shapes import VERSIONS
 from atom_stripe.testing._state.store import Kind, shown
 from atom_stripe.testing.resources.shared import METADATA, assign
 
@@ -29,13 +29,13 @@ WEBHOOK_ENDPOINT = Kind("webhook_endpoint", "we")
 _FIELDS: dict[str, Parameter] = {"description": Text(), **METADATA}
 
 
-def add(work: Transaction, url: str, events: list[str], *, secret: str, connect: bool) -> Row:
+def add(work: Transaction, url: str, events: list[str], *, secret: str, connect: bool, api_version: str | None = None) -> Row:
     """Add an endpoint."""
     return work.add(
         {
             "id": work.new_id(WEBHOOK_ENDPOINT),
             "object": "webhook_endpoint",
-            "api_version": None,
+            "api_version": api_version,
             "application": None,
             "created": work.now,
             "description": None,
@@ -55,14 +55,15 @@ def add(work: Transaction, url: str, events: list[str], *, secret: str, connect:
     "/v1/webhook_endpoints",
     {
         **_FIELDS,
-        # Events are written in one version here, so an endpoint can be pinned to that one only.
-        "api_version": Choice((API_VERSION,), beyond=("POST /v1/webhook_endpoints", "api_version")),
+        # It cannot be changed later. What older versions than the oldest of these looked like, the sandbox does not know.
+        "api_version": Choice(VERSIONS, beyond=("POST /v1/webhook_endpoints", "api_version")),
         "connect": Boolean(),
         "enabled_events": ListOf(Text(unsettable=False), required=True),
         "url": Text(required=True, unsettable=False),
     },
 )
 def create(call: Call) -> Row:
+    check_url(call.params.get("url"), "url")
     _check(call.params)
     secret = f"whsec_{call.ids.token('whsec', 32)}"
     connect = call.params.get("connect", False)
@@ -88,6 +89,7 @@ def retrieve(call: Call) -> Row:
     {**_FIELDS, "disabled": Boolean(), "enabled_events": ListOf(Text(unsettable=False)), "url": Text(unsettable=False)},
 )
 def update(call: Call) -> Row:
+    check_url(call.params.get("url"), "url")
     _check(call.params)
     endpoint = call.change(call.find("webhook_endpoint", call.arguments["webhook_endpoint"]))
     assign(endpoint, call.params, "description", "enabled_events", "url")
@@ -105,16 +107,21 @@ def delete(call: Call) -> Row:
     return endpoint
 
 
+def check_url(url: str | None, param: str) -> None:
+    """Refuse what is no URL."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise invalid(f"{param} must be a complete URL, with its http:// or https://.", param, code="url_invalid")
+
+
 def _check(params: dict[str, Any]) -> None:
-    """Refuse what is no URL, and events that Stripe does not send: a misspelled one would never arrive."""
-    if "url" in params:
-        try:
-            parts = urlsplit(params["url"])
-            complete = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        except ValueError:
-            complete = False
-        if not complete:
-            raise invalid("url must be a complete URL, with its http:// or https://.", "url", code="url_invalid")
+    """Refuse events that Stripe does not send: a misspelled one would never arrive."""
     for index, name in enumerate(params.get("enabled_events", ())):
         if name not in known.words("POST /v1/webhook_endpoints", "enabled_events"):
             raise invalid(f"{name[:255]!r} is no type of event at Stripe.", f"enabled_events[{index}]")

@@ -1,0 +1,224 @@
+"""
+An inbox's store with bad days on demand: refusals, lost answers and delays.
+
+    store = FaultyInboxStore(MemoryInboxStore())
+    store.faults.next(operation="append", kind="lose_answer")
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from atom_stripe.errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from atom_stripe.protocols import (
+        Appended,
+        Arrival,
+        AuditEntry,
+        InboxCounts,
+        InboxQuery,
+        InboxRecord,
+        InboxStore,
+        Nothing,
+        Refusal,
+        Step,
+        Waiting,
+    )
+
+T = TypeVar("T")
+
+InboxOperation = Literal[
+    "append", "waiting", "claim", "advance", "extend", "release", "transaction", "commit", "find", "change", "purge", "counts", "log",
+    "logged", "value", "keep",
+]  # fmt: skip
+"""A method of ``InboxStore``; ``transaction`` is the beginning of one, and ``commit`` its end, unless an exception ends it."""
+
+InboxFaultKind = Literal["fail", "lose_answer", "delay"]
+
+_FAILED = "the faulty inbox was told to fail"
+_LOST = "the faulty inbox was told to lose its answer"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFault:
+    """What one call will meet."""
+
+    operation: InboxOperation | None
+    kind: InboxFaultKind
+    seconds: float
+
+    def matches(self, operation: InboxOperation) -> bool:
+        """Return whether this waits for a call of *operation*: the beginning of a transaction has no answer that could be lost."""
+        return self.operation in {None, operation} and not (self.kind == "lose_answer" and operation == "transaction")
+
+
+@dataclass(frozen=True, slots=True)
+class InboxCall:
+    """One call of a store, without what it carried. *fault*: the kind that it met."""
+
+    operation: InboxOperation
+    fault: InboxFaultKind | None
+
+
+class InboxFaults:
+    """The faults of an inbox's store, each for one call, first come, first served. Any number of threads may call."""
+
+    def __init__(self) -> None:
+        self._waiting: list[InboxFault] = []
+        self._calls: list[InboxCall] = []
+        self._lock = threading.Lock()
+
+    def next(
+        self, *, kind: InboxFaultKind, operation: InboxOperation | None = None, seconds: float | None = None, times: int = 1
+    ) -> None:
+        """
+        Let the next call fail, or the next *times* of them.
+
+        *kind*: ``fail`` raises ``StoreError`` and does nothing, at a ``commit`` it undoes everything; ``lose_answer`` does the work and then
+        raises ``StoreError``; ``delay`` waits *seconds* before the work. *operation*: wait for a call of this method; without it any will do.
+
+        Raises:
+            ConfigurationError: These do not go together.
+        """
+        if kind not in get_args(InboxFaultKind):
+            raise ConfigurationError(f"an inbox's fault is one of {', '.join(get_args(InboxFaultKind))}")
+        if operation is not None and operation not in get_args(InboxOperation):
+            raise ConfigurationError(f"an inbox's operation is one of {', '.join(get_args(InboxOperation))}")
+        if kind == "lose_answer" and operation == "transaction":
+            raise ConfigurationError("a transaction loses its answer at the end: operation='commit'")
+        if (kind == "delay") != (seconds is not None):
+            raise ConfigurationError("seconds= goes with kind='delay', and the other way round")
+        if seconds is not None and not 0 <= seconds < float("inf"):
+            raise ConfigurationError("seconds= is 0 or more")
+        if times < 1:
+            raise ConfigurationError("times= is 1 or more")
+        with self._lock:
+            self._waiting += [InboxFault(operation, kind, seconds or 0.0)] * times
+
+    def clear(self) -> None:
+        """Forget what is still waiting."""
+        with self._lock:
+            self._waiting.clear()
+
+    def take(self, operation: InboxOperation) -> InboxFault | None:
+        """Note a call; remove and return the fault that it meets."""
+        with self._lock:
+            found = next((index for index, fault in enumerate(self._waiting) if fault.matches(operation)), None)
+            fault = None if found is None else self._waiting.pop(found)
+            self._calls.append(InboxCall(operation, None if fault is None else fault.kind))
+        return fault
+
+    @property
+    def calls(self) -> Sequence[InboxCall]:
+        """The calls so far, in order."""
+        with self._lock:
+            return tuple(self._calls)
+
+    def __len__(self) -> int:
+        """Return how many faults are still waiting."""
+        return len(self._waiting)
+
+
+class FaultyInboxStore:
+    """An ``InboxStore`` in front of *store*, which meets what ``faults`` holds and otherwise does what *store* does."""
+
+    def __init__(self, store: InboxStore) -> None:
+        self.faults = InboxFaults()
+        self._store = store
+
+    @property
+    def calls(self) -> Sequence[InboxCall]:
+        """The calls so far, in order."""
+        return self.faults.calls
+
+    def append(self, arrivals: Sequence[Arrival | Refusal], /) -> Sequence[Appended | StoreError | None]:
+        """Append to the store behind."""
+        return self._call("append", lambda: self._store.append(arrivals))
+
+    def waiting(self, after: int, limit: int, /) -> Sequence[Waiting]:
+        """Ask the store behind what waits."""
+        return self._call("waiting", lambda: self._store.waiting(after, limit))
+
+    def claim(self, lane: str, run: str, lease: float, /) -> InboxRecord | Nothing:
+        """Claim from the store behind."""
+        return self._call("claim", lambda: self._store.claim(lane, run, lease))
+
+    def advance(self, step: Step, claim_next: float | None = None, /, *, connection: Any = None) -> InboxRecord | Nothing | None:
+        """Write a step to the store behind."""
+        return self._call("advance", lambda: self._store.advance(step, claim_next, connection=connection))
+
+    def extend(self, runs: Sequence[str], lease: float, /) -> None:
+        """Extend claims in the store behind."""
+        self._call("extend", lambda: self._store.extend(runs, lease))
+
+    def release(self, run: str, /) -> None:
+        """Release a claim in the store behind."""
+        self._call("release", lambda: self._store.release(run))
+
+    @contextmanager
+    def transaction(self) -> Generator[Any]:
+        """Open a transaction of the store behind; its end, unless an exception ends it, meets the faults of ``commit``."""
+        self._call("transaction", lambda: None)
+        with self._store.transaction() as connection:
+            yield connection
+            fault = self._begin("commit")
+        self._end(fault)
+
+    def find(self, query: InboxQuery, /) -> Sequence[InboxRecord]:
+        """Find in the store behind."""
+        return self._call("find", lambda: self._store.find(query))
+
+    def change(
+        self, ids: Sequence[int], change: Callable[[InboxRecord], InboxRecord | None], entry: AuditEntry | None = None, /
+    ) -> Sequence[InboxRecord]:
+        """Change events in the store behind."""
+        return self._call("change", lambda: self._store.change(ids, change, entry))
+
+    def purge(self, before: float, limit: int, /) -> int:
+        """Purge the store behind."""
+        return self._call("purge", lambda: self._store.purge(before, limit))
+
+    def counts(self) -> InboxCounts:
+        """Count in the store behind."""
+        return self._call("counts", self._store.counts)
+
+    def log(self, entry: AuditEntry, /) -> None:
+        """Write an audit entry to the store behind."""
+        self._call("log", lambda: self._store.log(entry))
+
+    def logged(self, after: int, limit: int, /) -> Sequence[tuple[int, AuditEntry]]:
+        """Read audit entries from the store behind."""
+        return self._call("logged", lambda: self._store.logged(after, limit))
+
+    def value(self, name: str, /) -> str | None:
+        """Read a value from the store behind."""
+        return self._call("value", lambda: self._store.value(name))
+
+    def keep(self, name: str, value: str | None, /) -> None:
+        """Keep a value in the store behind."""
+        self._call("keep", lambda: self._store.keep(name, value))
+
+    def _call(self, operation: InboxOperation, work: Callable[[], T]) -> T:
+        fault = self._begin(operation)
+        outcome = work()
+        self._end(fault)
+        return outcome
+
+    def _begin(self, operation: InboxOperation) -> InboxFault | None:
+        fault = self.faults.take(operation)
+        if fault is not None and fault.kind == "fail":
+            raise StoreError(_FAILED)
+        if fault is not None and fault.kind == "delay":
+            time.sleep(fault.seconds)
+        return fault
+
+    def _end(self, fault: InboxFault | None) -> None:
+        if fault is not None and fault.kind == "lose_answer":
+            raise StoreError(_LOST)
