@@ -59,9 +59,7 @@ check-generated: env ## Check that regenerating would change nothing
 unit: env ## Run the tests and the code of the documentation, with coverage
 	$(call step,Tests on $$($(RUN) -V))
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(PARALLEL)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+	@$(RUN) -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 wheel: env ## Build the package, install it as users do, and try what was installed
 	$(call step,Package)

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from atom_stripe.client import AsyncStripeClient, StripeClient
     from atom_stripe.config import API_VERSION, RateLimits, RequestOptions, RetryPolicy, StripeConfig
     from atom_stripe.connections import AccessToken, AccountLink, Connection, OnboardingStatus
+    from atom_stripe.endpoints import AsyncWebhookEndpoints, WebhookEndpoints
     from atom_stripe.errors import AtomStripeError
+    from atom_stripe.inbox import AsyncHandlerContext, AsyncWebhookInbox, HandlerContext, Park, Receipt, Retry, WebhookInbox
+    from atom_stripe.inbox_config import HandlerRetry, InboxConfig
     from atom_stripe.keys import AsyncEnvelopeKeys, EnvelopeKeys, Keyring
     from atom_stripe.models import Event, EventNotification, StripeObject
     from atom_stripe.money import Money
     from atom_stripe.oauth import AsyncOAuthManager, OAuthManager
     from atom_stripe.oauth_config import OAuthConfig
-    from atom_stripe.protocols import AsyncKeyProvider, AsyncTokenStore, KeyProvider, TokenStore
+    from atom_stripe.protocols import AsyncKeyProvider, AsyncTokenStore, InboxStore, KeyProvider, TokenStore
     from atom_stripe.webhooks import WebhookVerifier
 
     __version__: str
@@ -30,17 +33,24 @@ _HOMES = {
     "AccessToken": "connections",
     "AccountLink": "connections",
     "AsyncEnvelopeKeys": "keys",
+    "AsyncHandlerContext": "inbox",
     "AsyncKeyProvider": "protocols",
     "AsyncOAuthManager": "oauth",
     "AsyncPage": "_engine.pages",
     "AsyncPages": "_engine.pages",
     "AsyncStripeClient": "client",
     "AsyncTokenStore": "protocols",
+    "AsyncWebhookEndpoints": "endpoints",
+    "AsyncWebhookInbox": "inbox",
     "AtomStripeError": "errors",
     "Connection": "connections",
     "EnvelopeKeys": "keys",
     "Event": "models",
     "EventNotification": "models",
+    "HandlerContext": "inbox",
+    "HandlerRetry": "inbox_config",
+    "InboxConfig": "inbox_config",
+    "InboxStore": "protocols",
     "KeyProvider": "protocols",
     "Keyring": "keys",
     "Money": "money",
@@ -48,13 +58,18 @@ _HOMES = {
     "OAuthManager": "oauth",
     "OnboardingStatus": "connections",
     "Page": "_engine.pages",
+    "Park": "inbox",
     "RateLimits": "config",
+    "Receipt": "inbox",
     "RequestOptions": "config",
+    "Retry": "inbox",
     "RetryPolicy": "config",
     "StripeClient": "client",
     "StripeConfig": "config",
     "StripeObject": "models",
     "TokenStore": "protocols",
+    "WebhookEndpoints": "endpoints",
+    "WebhookInbox": "inbox",
     "WebhookVerifier": "webhooks",
 }
 
@@ -63,17 +78,24 @@ __all__ = [
     "AccessToken",
     "AccountLink",
     "AsyncEnvelopeKeys",
+    "AsyncHandlerContext",
     "AsyncKeyProvider",
     "AsyncOAuthManager",
     "AsyncPage",
     "AsyncPages",
     "AsyncStripeClient",
     "AsyncTokenStore",
+    "AsyncWebhookEndpoints",
+    "AsyncWebhookInbox",
     "AtomStripeError",
     "Connection",
     "EnvelopeKeys",
     "Event",
     "EventNotification",
+    "HandlerContext",
+    "HandlerRetry",
+    "InboxConfig",
+    "InboxStore",
     "KeyProvider",
     "Keyring",
     "Money",
@@ -81,13 +103,18 @@ __all__ = [
     "OAuthManager",
     "OnboardingStatus",
     "Page",
+    "Park",
     "RateLimits",
+    "Receipt",
     "RequestOptions",
+    "Retry",
     "RetryPolicy",
     "StripeClient",
     "StripeConfig",
     "StripeObject",
     "TokenStore",
+    "WebhookEndpoints",
+    "WebhookInbox",
     "WebhookVerifier",
     "__version__",
 ]

@@ -90,15 +90,20 @@ class WebhookVerifier:
             StaleTimestampError: Signed too long ago, or in the future.
             MalformedEventError: Signed, but too large or not an event.
         """
-        content = self._authentic(body, signature)
+        content = self.authentic(body, signature)
         raw = json_object(content)
         if raw is None:
             msg = "the body is signed, but it is not a JSON object"
             raise MalformedEventError(msg)
         return _event(raw)
 
-    def _authentic(self, body: bytes | bytearray | memoryview | str, signature: str | bytes | None) -> bytes:
-        """Return *body* as bytes if its signature is good and fresh."""
+    def authentic(self, body: bytes | bytearray | memoryview | str, signature: str | bytes | None) -> bytes:
+        """
+        Return *body* as bytes if its signature is good and fresh, whether or not it is an event.
+
+        Raises:
+            InvalidSignatureError, StaleTimestampError, MalformedEventError: As ``verify()``; the last only for a body that is too large.
+        """
         content = _as_bytes(body)
         if len(content) > self._max_body_bytes:
             msg = f"the body is longer than {self._max_body_bytes} bytes"

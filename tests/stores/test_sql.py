@@ -466,8 +466,11 @@ def test_an_engine_that_begins_by_itself_can_be_used(sqlite: str) -> None:
 def test_no_error_and_no_log_holds_a_token(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     """What an error says and drags along, and what SQLAlchemy and the driver log, holds no value of a row."""
     row = record(access_token=ACCESS_TOKEN, refresh_token=REFRESH_TOKEN, access_token_fingerprint=MARK, intent_key=MARK)
-    logging.getLogger("sqlalchemy").setLevel(logging.DEBUG)
-    logging.getLogger("psycopg").setLevel(logging.DEBUG)
+    # SQLAlchemy gives its logger a level of its own when it is imported: what comes after this test is to find it again.
+    loggers = [logging.getLogger(name) for name in ("sqlalchemy", "psycopg")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
     try:
         upgrade(database_url)
         with SqlTokenStore.from_url(database_url) as store:
@@ -491,8 +494,8 @@ def test_no_error_and_no_log_holds_a_token(database_url: str, capfd: pytest.Capt
                     call()
                 errors.append(caught.value)
     finally:
-        logging.getLogger("sqlalchemy").setLevel(logging.NOTSET)
-        logging.getLogger("psycopg").setLevel(logging.NOTSET)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
     for error in errors:
         assert error.__context__ is None
         assert error.__cause__ is None

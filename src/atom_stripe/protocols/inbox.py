@@ -197,6 +197,15 @@ class AuditEntry:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivery of a stored event. *at*: when it came. *endpoint*: the name of ours at which it did."""
+
+    at: float
+    endpoint: str
+    outcome: DeliveryOutcome
+
+
 class InboxStore(Protocol):
     """
     Where events are kept. Its methods are called from many threads.
@@ -278,6 +287,10 @@ class InboxStore(Protocol):
 
     def logged(self, after: int, limit: int, /) -> Sequence[tuple[int, AuditEntry]]:
         """Return audit entries with their numbers, above *after*, in order."""
+        ...
+
+    def delivered(self, id: int, limit: int, /) -> Sequence[Delivery]:
+        """Return the deliveries of the event with that id, *limit* at most, in the order in which they came. Those that were purged are gone."""
         ...
 
     def value(self, name: str, /) -> str | None:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe.errors import StoreError
-from atom_stripe.protocols import Appended, InboxCounts, Refusal, Waiting
+from atom_stripe.protocols import Appended, Delivery, InboxCounts, Refusal, Waiting
 from atom_stripe.stores._inbox_rows import (
     InboxRows,
     LoggedDelivery,
@@ -233,6 +233,12 @@ class MemoryInboxStore:
         with self._rows.lock:
             start = max(after, 0)
             return list(enumerate(self._rows.audit[start : start + limit], start + 1))
+
+    def delivered(self, id: int, limit: int, /) -> Sequence[Delivery]:
+        """Return the deliveries of the event with that id, *limit* at most, in the order in which they came."""
+        with self._rows.lock:
+            found = [one for one in self._rows.deliveries if one.event == id]
+        return [Delivery(at=one.at, endpoint=one.endpoint, outcome=one.outcome) for one in found[:limit]]
 
     def value(self, name: str, /) -> str | None:
         """Return what was kept under *name*."""

@@ -1,7 +1,8 @@
 """
-Token stores in SQLite and PostgreSQL, over SQLAlchemy.
+Stores for tokens and for the inbox in SQLite and PostgreSQL, over SQLAlchemy.
 
     store = SqlTokenStore.from_url("postgresql://app@db/app")
+    inbox = SqlInboxStore.from_url("sqlite:///inbox.db")
 
 ``upgrade`` makes their tables, and brings them up to date: once for each release, before it runs. Nothing here makes tables by itself.
 
@@ -18,6 +19,7 @@ import anyio.to_thread
 
 from atom_stripe.stores._sql.database import Database
 from atom_stripe.stores._sql.engines import engine_from
+from atom_stripe.stores._sql.inbox import SqlInboxStore
 from atom_stripe.stores._sql.migrations import current, pending, upgrade
 from atom_stripe.stores._sql.original import OriginalToken, delete_original, read_original
 from atom_stripe.stores._sql.statements import authorization, statements, token_record
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncSqlTokenStore",
     "OriginalToken",
+    "SqlInboxStore",
     "SqlTokenStore",
     "current",
     "delete_original",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Appended,
         Arrival,
         AuditEntry,
+        Delivery,
         InboxCounts,
         InboxQuery,
         InboxRecord,
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 InboxOperation = Literal[
     "append", "waiting", "claim", "advance", "extend", "release", "transaction", "commit", "find", "change", "purge", "counts", "log",
-    "logged", "value", "keep",
+    "logged", "value", "keep", "delivered",
 ]  # fmt: skip
 """A method of ``InboxStore``; ``transaction`` is the beginning of one, and ``commit`` its end, unless an exception ends it."""
 
@@ -192,6 +193,10 @@ class FaultyInboxStore:
     def log(self, entry: AuditEntry, /) -> None:
         """Write an audit entry to the store behind."""
         self._call("log", lambda: self._store.log(entry))
+
+    def delivered(self, id: int, limit: int, /) -> Sequence[Delivery]:
+        """Read deliveries from the store behind."""
+        return self._call("delivered", lambda: self._store.delivered(id, limit))
 
     def logged(self, after: int, limit: int, /) -> Sequence[tuple[int, AuditEntry]]:
         """Read audit entries from the store behind."""

@@ -9,22 +9,25 @@ statement that is run all the time is prepared in the session.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from atom_stripe._extras import require
-from atom_stripe.errors import ConfigurationError
+from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.stores._sql import failures
 from atom_stripe.stores._sql.engines import direct
 from atom_stripe.stores._sql.statements import POSTGRESQL, SQLITE
 
 with require("sqlalchemy", extra="sql"):
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, exc
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from psycopg import Connection
+    from sqlalchemy import Connection as SqlConnection
+    from sqlalchemy import RootTransaction
     from sqlalchemy.pool import PoolProxiedConnection
 
     from atom_stripe.stores._sql.failures import Failure
@@ -35,21 +38,21 @@ Row = tuple[Any, ...]
 
 # One message to the server. It commits to disk, whatever the server does for others; who waits for replicas goes on to do that.
 # It is also the first sign of a connection that died in the pool, while nothing is lost yet.
-_BEGIN = """
-BEGIN;
-SET LOCAL lock_timeout = '10s';
-SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'
-"""
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+_BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '10s'; {_DURABLE}"
 _FULL = 2
 _DIRECT = "atom_stripe.direct"
 
 
-class _Session(Protocol):
-    """The connection of one driver, in use."""
+class Session(Protocol):
+    """The connection of one driver, in use. *connection*: the driver's own. *often*: the statement is worth to be prepared."""
 
-    def read(self, statement: Statement, *, often: bool) -> list[Row]: ...
+    @property
+    def connection(self) -> Any: ...
+
+    def read(self, statement: Statement, *, often: bool = False) -> list[Row]: ...
     def begin(self) -> None: ...
-    def write(self, statement: Statement) -> int: ...
+    def write(self, statement: Statement, *, often: bool = False) -> int: ...
     def commit(self) -> None: ...
     def lost(self) -> bool: ...
     def leave(self) -> None: ...
@@ -57,65 +60,70 @@ class _Session(Protocol):
 
 class _Postgres:
     def __init__(self, pooled: PoolProxiedConnection) -> None:
-        self._connection: Connection[Any] = cast("Any", pooled.driver_connection)
-        self._autocommit = self._connection.autocommit
+        self.connection: Connection[Any] = cast("Any", pooled.driver_connection)
+        self._autocommit = self.connection.autocommit
         if not self._autocommit:
             # Else psycopg sends a BEGIN of its own before each statement, and a ROLLBACK would follow: three round trips for one.
-            self._connection.autocommit = True
+            self.connection.autocommit = True
         facts = pooled.info
         if _DIRECT not in facts:
-            facts[_DIRECT] = direct(self._connection)
+            facts[_DIRECT] = direct(self.connection)
         # None: as soon as psycopg's own count says so.
         self._prepare = None if facts[_DIRECT] else False
 
-    def read(self, statement: Statement, *, often: bool) -> list[Row]:
+    def read(self, statement: Statement, *, often: bool = False) -> list[Row]:
         prepare = self._prepare if often else False
-        return self._connection.execute(statement.sql.encode(), statement.parameters, prepare=prepare).fetchall()
+        return self.connection.execute(statement.sql.encode(), statement.parameters, prepare=prepare).fetchall()
 
     def begin(self) -> None:
-        self._connection.execute(_BEGIN, prepare=False)
+        self.connection.execute(_BEGIN, prepare=False)
 
-    def write(self, statement: Statement) -> int:
-        return self._connection.execute(statement.sql.encode(), statement.parameters, prepare=False).rowcount
+    def write(self, statement: Statement, *, often: bool = False) -> int:
+        prepare = self._prepare if often else False
+        return self.connection.execute(statement.sql.encode(), statement.parameters, prepare=prepare).rowcount
 
     def commit(self) -> None:
-        self._connection.commit()
+        self.connection.commit()
 
     def lost(self) -> bool:
-        return self._connection.closed
+        return self.connection.closed
 
     def leave(self) -> None:
-        if not self._autocommit and not self._connection.closed:
-            self._connection.rollback()
-            self._connection.autocommit = False
+        if not self._autocommit and not self.connection.closed:
+            self.connection.rollback()
+            self.connection.autocommit = False
 
 
 class _SQLite:
     def __init__(self, pooled: PoolProxiedConnection) -> None:
-        self._connection = cast("sqlite3.Connection", pooled.driver_connection)
+        self.connection = cast("sqlite3.Connection", pooled.driver_connection)
 
-    def read(self, statement: Statement, *, often: bool) -> list[Row]:  # noqa: ARG002 - every statement is kept prepared
-        return self._connection.execute(statement.sql, statement.parameters).fetchall()
+    def read(self, statement: Statement, *, often: bool = False) -> list[Row]:  # noqa: ARG002 - every statement is kept prepared
+        return self.connection.execute(statement.sql, statement.parameters).fetchall()
 
     def begin(self) -> None:
-        if self._connection.in_transaction:
-            return  # a connection that is always in one (autocommit=False)
-        if self._connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
-            self._connection.execute("PRAGMA synchronous = FULL")
-        # The lock to write comes first: who begins by reading may find that another one wrote, and has to begin again.
-        self._connection.execute("BEGIN IMMEDIATE")
+        _begin_sqlite(self.connection)
 
-    def write(self, statement: Statement) -> int:
-        return self._connection.execute(statement.sql, statement.parameters).rowcount
+    def write(self, statement: Statement, *, often: bool = False) -> int:  # noqa: ARG002 - every statement is kept prepared
+        return self.connection.execute(statement.sql, statement.parameters).rowcount
 
     def commit(self) -> None:
-        self._connection.commit()
+        self.connection.commit()
 
     def lost(self) -> bool:
         return False
 
     def leave(self) -> None:
         pass
+
+
+def _begin_sqlite(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        return  # a connection that is always in one (autocommit=False)
+    if connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
+        connection.execute("PRAGMA synchronous = FULL")
+    # The lock to write comes first: who begins by reading may find that another one wrote, and has to begin again.
+    connection.execute("BEGIN IMMEDIATE")
 
 
 class _Failed(NamedTuple):
@@ -133,7 +141,7 @@ class Database:
         self.engine = engine
         self._owned = owned
         self._process = os.getpid()
-        self._session: Callable[[PoolProxiedConnection], _Session] = _Postgres if self.dialect == POSTGRESQL else _SQLite
+        self._session: Callable[[PoolProxiedConnection], Session] = _Postgres if self.dialect == POSTGRESQL else _SQLite
 
     def read(self, statement: Statement, doing: str, *, often: bool = False) -> list[Row]:
         """
@@ -143,7 +151,7 @@ class Database:
             StoreError: It could not be done. *doing* says in words what.
         """
 
-        def work(session: _Session) -> list[Row]:
+        def work(session: Session) -> list[Row]:
             return session.read(statement, often=often)
 
         result = self._attempt(work)
@@ -161,21 +169,35 @@ class Database:
         Raises:
             StoreError: It could not be done. If the connection broke, nobody knows whether it was.
         """
-        begun = False
 
-        def work(session: _Session) -> int:
-            nonlocal begun
-            session.begin()
-            begun = True
+        def work(session: Session) -> int:
             written = 0
             for statement in statements:
                 written = session.write(statement)
-            session.commit()
             return written
 
-        result = self._attempt(work)
+        return self.transact(work, doing)
+
+    def transact(self, work: Callable[[Session], T], doing: str) -> T:
+        """
+        Run *work* in one transaction, put what it wrote on disk, and return what it returned.
+
+        Raises:
+            StoreError: It could not be done. If the connection broke, nobody knows whether it was.
+        """
+        begun = False
+
+        def attempt(session: Session) -> T:
+            nonlocal begun
+            session.begin()
+            begun = True
+            result = work(session)
+            session.commit()
+            return result
+
+        result = self._attempt(attempt)
         if isinstance(result, _Failed) and result.lost and not begun:
-            result = self._attempt(work)
+            result = self._attempt(attempt)
         if isinstance(result, _Failed):
             raise result.failure.error(doing, unknown=result.lost and begun)
         return result
@@ -185,16 +207,87 @@ class Database:
         if self._owned:
             self.engine.dispose()
 
-    def _attempt(self, work: Callable[[_Session], T]) -> T | _Failed:
+    @contextmanager
+    def transaction(self, doing: str) -> Generator[SqlConnection]:
+        """
+        Yield a connection of SQLAlchemy's in a transaction that is committed at the end, to disk, and undone after an exception.
+
+        Raises:
+            StoreError: It could not be begun or committed. What the caller's own statements raise is the caller's.
+        """
+        self._notice_fork()
+        with ExitStack() as stack:
+            connection, begun = self._begun(stack, doing)
+            try:
+                yield connection
+            except BaseException:
+                # Not to hide the error that is on its way.
+                with suppress(Exception):
+                    begun.rollback()
+                raise
+            if not begun.is_active:
+                msg = f"the store could not {doing}: the transaction was ended before, so what was in it is lost or stands alone"
+                raise StoreError(msg, retryable=False)
+            self._told(begun.commit, doing, unknown=True)
+
+    def _begun(self, stack: ExitStack, doing: str) -> tuple[SqlConnection, RootTransaction]:
+        failed: StoreError | None = None
+        for _ in range(2):
+            attempt = ExitStack()
+            try:
+                connection = attempt.enter_context(self.engine.connect())
+                begun = self._begin(connection, attempt)
+            except Exception as error:
+                attempt.close()
+                if not failures.is_failure(error):
+                    raise
+                failed = failures.read(error).error(f"begin to {doing}")
+                # Connections die in a pool when a server restarts. SQLAlchemy throws the others away too.
+                if not (isinstance(error, exc.DBAPIError) and error.connection_invalidated):
+                    break
+            else:
+                stack.enter_context(attempt)
+                return connection, begun
+        raise cast("StoreError", failed)
+
+    def _begin(self, connection: SqlConnection, stack: ExitStack) -> RootTransaction:
+        """Begin a transaction on *connection*, whatever the engine does about transactions by itself."""
+        if self.dialect == POSTGRESQL:
+            begun = connection.execution_options(isolation_level="READ COMMITTED").begin()
+            connection.exec_driver_sql(_DURABLE)
+            return begun
+        plain: Any = connection.connection.driver_connection
+        before, plain.isolation_level = plain.isolation_level, None
+        stack.callback(setattr, plain, "isolation_level", before)
+        begun = connection.begin()
+        _begin_sqlite(plain)
+        return begun
+
+    @staticmethod
+    def _told(call: Callable[[], T], doing: str, *, unknown: bool = False) -> T:
+        """Return what *call* returns, or raise what went wrong in our words."""
+        try:
+            return call()
+        except Exception as error:
+            if not failures.is_failure(error):
+                raise
+            lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+            failed = failures.read(error).error(doing, unknown=unknown and lost)
+        raise failed
+
+    def _notice_fork(self) -> None:
+        if self._process != os.getpid():
+            # The connections in the pool are the parent's, and their answers too.
+            self.engine.dispose(close=False)
+            self._process = os.getpid()
+
+    def _attempt(self, work: Callable[[Session], T]) -> T | _Failed:
         """
         Return what *work* returns with a connection.
 
         A failure is returned and not raised: an error that is raised while another one is handled drags that one along, values and all.
         """
-        if self._process != os.getpid():
-            # A fork: the connections in the pool are the parent's, and their answers too.
-            self.engine.dispose(close=False)
-            self._process = os.getpid()
+        self._notice_fork()
         pooled = session = None
         sound = False
         try:
@@ -206,7 +299,9 @@ class Database:
         except Exception as error:
             if not failures.is_failure(error):
                 raise
-            failed = _Failed(failures.read(error), session is not None and session.lost())
+            # It may have been found dead while it was being got ready.
+            lost = session.lost() if session is not None else bool(pooled and getattr(pooled.driver_connection, "closed", False))
+            failed = _Failed(failures.read(error), lost)
         else:
             return result
         finally:

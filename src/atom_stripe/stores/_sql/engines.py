@@ -57,7 +57,8 @@ def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or url.query.get("mode") == "memory":
         msg = "SQLite's memory keeps nothing and belongs to one connection: name a file, or take stores.memory.MemoryTokenStore"
         raise ConfigurationError(msg)
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY})
+    # The connection that was in use last knows the pages of the file best.
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY}, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

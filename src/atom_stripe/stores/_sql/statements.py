@@ -159,7 +159,7 @@ def statements(dialect: str) -> Statements:
     return Statements(dialect)
 
 
-def statement(dialect: str, expression: Select[Any] | Delete) -> Statement:
+def statement(dialect: str, expression: Select[Any] | Update | Delete) -> Statement:
     """Return *expression* with the values that stand in it, in the SQL of *dialect*."""
     compiled = expression.compile(dialect=DIALECTS[dialect], compile_kwargs={"render_postcompile": True})
     return Statement(str(compiled), compiled.params)

@@ -1,0 +1,285 @@
+"""An inbox: what both colours are made of."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import queue
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+
+from atom_stripe._engine.inbox.flights import Flights
+from atom_stripe._engine.inbox.group_commit import GroupCommit
+from atom_stripe._engine.inbox.intake import Intake
+from atom_stripe._engine.inbox.loop import Bridge, outcome, poster
+from atom_stripe._engine.inbox.operating import InboxOperations
+from atom_stripe._engine.inbox.pauses import Pauses
+from atom_stripe._engine.inbox.registry import Registry, handler_of
+from atom_stripe._engine.inbox.runner import Runner, StoreTime
+from atom_stripe._engine.inbox.scheduler import Scheduler
+from atom_stripe._engine.inbox.signals import Signals
+from atom_stripe._engine.inbox.tally import Tally
+from atom_stripe._engine.inbox.worker import Worker
+from atom_stripe._engine.process import ForkSafeLock
+from atom_stripe.errors import ConfigurationError, StoreError
+from atom_stripe.inbox_config import InboxConfig
+from atom_stripe.protocols import AuditEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from atom_stripe._engine.inbox.intake import Body, Lane
+    from atom_stripe._engine.inbox.registry import Handler
+    from atom_stripe._engine.inbox.values import Receipt
+    from atom_stripe.inbox_config import HandlerRetry, Ordering, VersionPolicy
+    from atom_stripe.metrics import Metrics
+    from atom_stripe.protocols import Appended, Arrival, InboxStore
+
+F = TypeVar("F", bound="Callable[..., Any]")
+T = TypeVar("T")
+_LOGGER = logging.getLogger("atom_stripe.inbox")
+
+
+class InboxCore:
+    """Everything that an inbox decides."""
+
+    def __init__(
+        self,
+        verifier: object,
+        store: InboxStore,
+        *,
+        client: Any,
+        config: InboxConfig | None,
+        lane: Lane | None,
+        clock: Callable[[], float],
+        asynchronous: bool,
+        metrics: Metrics | None = None,
+    ) -> None:
+        _check(store, client, config, lane, asynchronous=asynchronous)
+        self.store = store
+        self.config = config or InboxConfig()
+        self.client = client
+        self.registry = Registry(asynchronous=asynchronous)
+        self.tally = Tally(Signals(metrics, self.registry.all))
+        self.pauses = Pauses(store)
+        self.time = StoreTime(clock)
+        self.appender = GroupCommit(
+            store, writers=self.config.writers, room=self.config.queue_length, retry_after=self.config.retry_after
+        )
+        self.intake = Intake(verifier, self.appender, self.config, lane=lane, clock=clock, tally=self.tally)
+        self._clock = clock
+        self._lock = ForkSafeLock()
+        self._worker: Worker | None = None
+        self._process = os.getpid()
+        self._wake: Callable[[], object] = nothing
+        self.operations = InboxOperations(store, handlers=self.handlers, offer=self.offer, clock=clock)
+
+    # What comes in.
+
+    def receive(self, body: Body, signature: str | bytes | None, endpoint: str | None) -> Receipt:
+        """Store a delivery, and wait for it."""
+        arrival = self.intake.arrival(body, signature, endpoint)
+        future = self.intake.submit(arrival)
+        try:
+            appended = future.result(self.config.accept_timeout)
+        except (StoreError, FutureTimeoutError) as error:
+            # What has not been begun must not be stored after Stripe was told that it is not.
+            future.cancel()
+            raise self.intake.busy(error) from None
+        return self._stored(arrival, appended)
+
+    async def receive_async(self, body: Body, signature: str | bytes | None, endpoint: str | None) -> Receipt:
+        """Store a delivery, and let others run meanwhile."""
+        arrival = self.intake.arrival(body, signature, endpoint)
+        future = self.intake.submit(arrival)
+        try:
+            appended = await outcome(future, self.config.accept_timeout)
+        except (StoreError, FutureTimeoutError) as error:
+            # What has not been begun must not be stored after Stripe was told that it is not.
+            future.cancel()
+            raise self.intake.busy(error) from None
+        return self._stored(arrival, appended)
+
+    def _stored(self, arrival: Arrival, appended: Appended | None) -> Receipt:
+        stored = cast("Appended", appended)
+        self.tally.signals.acknowledged(self._clock() - arrival.received_at)
+        if stored.outcome != "duplicate":
+            self.offer(stored.lane)
+        return self.intake.receipt(arrival, stored)
+
+    def offer(self, lane: str) -> None:
+        """Have *lane* looked at by the worker of this process, if there is one."""
+        worker = self._worker
+        if worker is not None and self._process == os.getpid():
+            worker.scheduler.offer(lane)
+
+    # Handlers.
+
+    def on(
+        self,
+        types: tuple[str, ...],
+        *,
+        name: str | None,
+        ordering: Ordering,
+        retry: HandlerRetry | None,
+        timeout: float | None,
+        versions: VersionPolicy,
+    ) -> Callable[[F], F]:
+        """Return what registers a function for *types*."""
+        options = {
+            "patterns": types,
+            "ordering": ordering,
+            "retry": self.config.retry if retry is None else retry,
+            "timeout": self.config.timeout if timeout is None else timeout,
+            "versions": versions,
+        }
+
+        def register(function: F) -> F:
+            handler = handler_of(function, name, **options)
+            self.registry.add(handler)
+            if handler.versions == "refetch" and self.client is None:
+                _LOGGER.warning("handler %s wants events refetched, and this inbox has no client", handler.name)
+            return function
+
+        return register
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return the handlers by name."""
+        return self.registry.all()
+
+    def pause(self, name: str, actor: str) -> None:
+        """Pause the handler *name*."""
+        self.pauses.pause(self.registry.demand(name).name, self._entry("pause", name, actor))
+
+    def resume(self, name: str, actor: str) -> int:
+        """Let the handler *name* go on."""
+        return self.pauses.resume(self.registry.demand(name).name, self._entry("resume", name, actor), self.offer)
+
+    def paused(self) -> tuple[str, ...]:
+        """Return the paused handlers."""
+        return tuple(sorted(self.pauses.refresh(self.registry.all())))
+
+    def _entry(self, action: str, name: str, actor: str) -> AuditEntry:
+        return AuditEntry(at=self._clock(), actor=actor, action=action, subject=f"handler {name}")
+
+    # The worker.
+
+    def run(self, ready: Callable[[], object]) -> None:
+        """Handle events until ``stop()``. *ready*: called when this can be stopped."""
+        wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # A SimpleQueue may be put to from a signal handler, whatever the thread is doing; an Event may not.
+        worker = self._begin(lambda: wakes.put(None))
+        try:
+            worker.start(None, None)
+            ready()
+            wakes.get()
+        finally:
+            self._end(worker)
+
+    async def run_async(self, ready: Callable[[], object]) -> None:
+        """Handle events until ``stop()``, async handlers in this event loop."""
+        post, stopped = poster(), anyio.Event()
+        # Outside of the group, which would wrap what it raises.
+        worker = self._begin(lambda: post(stopped.set))
+        try:
+            async with anyio.create_task_group() as group:
+                worker.start(Bridge(group), lambda: post(group.cancel_scope.cancel))
+                try:
+                    ready()
+                    await stopped.wait()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(self._end, worker)
+                    # The task that serves the bridge, too.
+                    group.cancel_scope.cancel()
+        finally:
+            self._forget(worker)
+
+    def stop(self) -> None:
+        """Have the worker of this process end."""
+        worker = self._worker
+        if worker is not None and self._process == os.getpid():
+            worker.stopping = True
+            self._wake()
+
+    def _begin(self, wake: Callable[[], object]) -> Worker:
+        """Make the worker of this process, of which there is one."""
+        with self._lock:
+            if self._worker is not None and self._process == os.getpid():
+                msg = "this inbox has a worker in this process already: it has as many threads as its config says"
+                raise ConfigurationError(msg)
+            # Made anew: what a forked child inherits are the claims of its parent.
+            flights = Flights(self.store, self.config)
+            runner = Runner(
+                self.store,
+                self.registry,
+                self.config,
+                client=self.client,
+                clock=self.time,
+                tally=self.tally,
+                pauses=self.pauses,
+                flights=flights,
+            )
+            worker = Worker(
+                self.store,
+                self.config,
+                Scheduler(self.time.now),
+                runner,
+                registry=self.registry,
+                flights=flights,
+                pauses=self.pauses,
+                clock=self.time,
+                tally=self.tally,
+            )
+            self._worker, self._process, self._wake = worker, os.getpid(), wake
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        try:
+            worker.finish(self.config.grace)
+        finally:
+            self._forget(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        with self._lock:
+            if self._worker is worker:
+                self._worker, self._wake = None, nothing
+
+    def close(self) -> None:
+        """Store what was submitted, and take no more."""
+        self.appender.close()
+
+    def describe(self) -> str:
+        """Return what a repr may show."""
+        return f"{len(self.registry.all())} handlers, endpoints {', '.join(self.intake.endpoints)}"
+
+
+def _check(store: Any, client: Any, config: object, lane: object, *, asynchronous: bool) -> None:
+    append = getattr(store, "append", None)
+    if append is None or inspect.iscoroutinefunction(append):
+        msg = (
+            "the second argument is an InboxStore, such as those in atom_stripe.stores; an inbox of either colour takes a sync one"
+        )
+        raise ConfigurationError(msg)
+    if config is not None and not isinstance(config, InboxConfig):
+        msg = f"config is an InboxConfig, not {type(config).__name__}"
+        raise ConfigurationError(msg)
+    if client is not None and inspect.iscoroutinefunction(getattr(client, "request", None)) != asynchronous:
+        msg = "WebhookInbox takes a StripeClient, AsyncWebhookInbox an AsyncStripeClient"
+        raise ConfigurationError(msg)
+    if lane is not None and not callable(lane):
+        msg = "lane is a function that takes an event and returns a text"
+        raise ConfigurationError(msg)
+
+
+def nothing() -> None:
+    """Do nothing: there is no worker."""
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Return what *function* returns, called in a thread, because it waits for the store."""
+    return await anyio.to_thread.run_sync(function, *args)
