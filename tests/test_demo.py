@@ -76,7 +76,7 @@ def test_where_to_read_on(demo: Any) -> None:
 
 def accept_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """A verifier that believes what it reads."""
-    monkeypatch.setattr(WebhookVerifier, "_authentic", lambda self, body, signature: body)
+    monkeypatch.setattr(WebhookVerifier, "authentic", lambda self, body, signature: body)
 
 
 def refuse_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,7 +313,7 @@ def test_the_table_that_the_upgrade_sets_aside(on_file: Command) -> None:
         Original(engine, "stripe_oauth_tokens").add()
         engine.dispose()
         upgraded = on_file("db", "upgrade", "--json", DATABASE_URL=url)
-        assert upgraded.json["applied"] == [upgraded.json["revision"]]
+        assert upgraded.json["applied"][-1] == upgraded.json["revision"]
         assert "holds tokens in plaintext. Run: atom-stripe connections import" in upgraded.stderr
         assert on_file("db", "status", "--json", DATABASE_URL=url).json["plaintext_tokens"] is True
         assert on_file("connections", "import", "--delete-plaintext", DATABASE_URL=url).status == 0

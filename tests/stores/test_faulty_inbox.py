@@ -54,6 +54,7 @@ READS: dict[InboxOperation, Callable[[FaultyInboxStore], Any]] = {
     "counts": lambda store: store.counts().pending,
     "logged": lambda store: store.logged(0, 10),
     "value": lambda store: store.value("cursor"),
+    "delivered": lambda store: store.delivered(1, 10),
 }
 
 
