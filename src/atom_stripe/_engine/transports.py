@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import logging
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe._engine.http import CLOSED, in_trio
@@ -72,9 +74,17 @@ def _fast(config: StripeConfig) -> bool:
     return False
 
 
+# Seconds. What pyreqwest's own threads still have to hand back takes less; after Python's end it crashes the process.
+_LAST_MOMENT = 0.05
+
+
 def _load() -> None:
     """Load pyreqwest in a thread that stays: once the thread that loaded it has ended, its allocator crashes the process."""
-    if "pyreqwest.client" in sys.modules or threading.current_thread() is threading.main_thread():
+    if "pyreqwest.client" in sys.modules:
+        return
+    atexit.register(time.sleep, _LAST_MOMENT)
+    if threading.current_thread() is threading.main_thread():
+        importlib.import_module("pyreqwest.client")
         return
     loaded = threading.Event()
 
