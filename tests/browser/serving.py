@@ -44,18 +44,34 @@ def flask_serving(app: Any, listener: socket.socket) -> Iterator[None]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Its URLs hold codes."""
 
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet, fd=listener.fileno())
+    idle, busy = threading.Condition(), 0
+
+    def counted(environ: Any, start_response: Any) -> Any:
+        nonlocal busy
+        with idle:
+            busy += 1
+        try:
+            return app(environ, start_response)
+        finally:
+            with idle:
+                busy -= 1
+                idle.notify_all()
+
+    server = make_server("127.0.0.1", 0, counted, threaded=True, request_handler=Quiet, fd=listener.fileno())
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    try:
-        with app.extensions["opened"]:
+    # What the service has opened is closed when nobody works with it any more: a browser asks for more than a test waits for.
+    with app.extensions["opened"]:
+        try:
             yield
-    finally:
-        server.shutdown()
-        thread.join(PATIENCE)
-        server.server_close()
-        # A webhook that comes now is refused at once.
-        listener.close()
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE)
+            server.server_close()
+            # A webhook that comes now is refused at once.
+            listener.close()
+            with idle:
+                assert idle.wait_for(lambda: busy == 0, PATIENCE), "the service does not come to an end"
 
 
 FRAMEWORKS = {"fastapi": fastapi_serving, "flask": flask_serving}
