@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -140,7 +141,18 @@ def main() -> None:
     with demonstration() as (stripe, listener):
         app = create_app(stripe.config, stripe.database)
         with app.extensions["opened"], listener, make_server("127.0.0.1", 0, app, threaded=True, fd=listener.fileno()) as server:
-            server.serve_forever()
+            # In a thread, so that the signal that ends the program interrupts no request.
+            serving = threading.Thread(target=server.serve_forever)
+            serving.start()
+            try:
+                # A signal is heard by this thread, and not before it wakes up.
+                while serving.is_alive():
+                    serving.join(0.2)
+            finally:
+                # Stripe first: what it is delivering is still answered.
+                stripe.sandbox.close()
+                server.shutdown()
+                serving.join()
 
 
 if __name__ == "__main__":

@@ -396,7 +396,9 @@ def soak(world: World, users: list[str], threads: int, seed: int, limit: float, 
     for thread in running:
         thread.start()
     for thread in running:
-        thread.join()
+        # Not for ever: a signal that another thread was given is heard when this one wakes up.
+        while thread.is_alive():
+            thread.join(0.1)
     manager.close()
 
 

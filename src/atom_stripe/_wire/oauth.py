@@ -12,7 +12,6 @@ from atom_stripe._wire.encoding import form
 from atom_stripe._wire.operation import Operation
 from atom_stripe.errors import (
     APIError,
-    AuthenticationError,
     ConfigurationError,
     ConflictError,
     IdempotencyError,
@@ -177,11 +176,6 @@ def is_about_modes(error: APIError) -> bool:
 def is_controlled(error: APIError) -> bool:
     """Return whether Stripe refuses because the platform controls the account. The word comes as a code or inside the description."""
     return "no_deauth_on_controlled_account" in f"{error.code} {error.message}"
-
-
-def is_configuration(error: APIError) -> bool:
-    """Return whether a refusal is about our key or client id, and not about the user."""
-    return isinstance(error, AuthenticationError) or error.code in {"invalid_client", "unauthorized_client"}
 
 
 def known_error(word: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,6 +10,7 @@ from atom_stripe._extras import require
 from atom_stripe.cli import settings
 from atom_stripe.cli.options import DatabaseUrl, Json, Profile  # noqa: TC001 - typer reads them
 from atom_stripe.cli.output import document, emit, note, say
+from atom_stripe.cli.signals import told_to_stop
 from atom_stripe.connections import Sweep
 from atom_stripe.errors import StoreError
 
@@ -44,7 +44,8 @@ def refresh(
 
     With --every it goes on until SIGTERM or Ctrl-C, and ends when renewals that are under way are stored.
     """
-    with settings.opened_store(database_url) as store, _signals() as stop, settings.manager(store, profile) as manager:
+    stop = _Stop()
+    with settings.opened_store(database_url) as store, told_to_stop(stop), settings.manager(store, profile) as manager:
         done = _once(manager, stop) if every is None else _again(manager, stop, every, json=json)
     if json:
         emit(document(done))
@@ -107,22 +108,17 @@ def _again(manager: OAuthManager, stop: _Stop, every: float, *, json: bool) -> S
                 total = Sweep(**{name: getattr(total, name) + getattr(done, name) for name in Sweep.__slots__})
                 if not json and done != Sweep():
                     say(_told(done))
-            time.sleep(every)
+            _sleep(every)
     note(_STOPPING)
     return total
 
 
+def _sleep(seconds: float) -> None:
+    # In pieces: a signal that another thread was given is heard when this one wakes up.
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.25))
+
+
 def _told(done: Sweep) -> str:
     return f"{done.refreshed} renewed, {done.failed} failed, {done.reauthorization_required} need their user"
-
-
-@contextmanager
-def _signals() -> Generator[_Stop]:
-    """Yield what SIGTERM and Ctrl-C call until the end."""
-    stop = _Stop()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

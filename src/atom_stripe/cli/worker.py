@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from atom_stripe._extras import require
 from atom_stripe.cli.options import Json  # noqa: TC001 - typer reads them
 from atom_stripe.cli.output import counted, emit, note, say
 from atom_stripe.cli.programs import Target, inbox_of
+from atom_stripe.cli.signals import told_to_stop
 
 with require("typer", extra="cli"):
     import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from atom_stripe.inbox import AsyncWebhookInbox, WebhookInbox
 
@@ -33,7 +32,8 @@ def worker(
 
     Handlers that are under way then have the time that the inbox's config grants them. Any number of workers may run.
     """
-    with _signals() as asked:
+    asked = _Asked()
+    with told_to_stop(asked):
         inbox = inbox_of(target)
         _run(inbox, asked, loop)
     counts = dict(sorted(inbox.counts.items()))
@@ -56,18 +56,6 @@ class _Asked:
         self.end = True
         if self.tell is not None:
             self.tell()
-
-
-@contextmanager
-def _signals() -> Generator[_Asked]:
-    """Yield what SIGTERM and Ctrl-C call until the end."""
-    asked = _Asked()
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(inbox: WebhookInbox | AsyncWebhookInbox, asked: _Asked, loop: Literal["asyncio", "trio"]) -> None:

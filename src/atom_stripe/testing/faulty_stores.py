@@ -11,10 +11,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from atom_stripe._engine.connect.ports import BlockingTokens
 from atom_stripe._engine.drive import run
 from atom_stripe._engine.ports import blocking_sleep, native_sleep
 from atom_stripe.errors import ConfigurationError, StoreError
-from atom_stripe.testing._conformance.place import BlockingStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -170,7 +170,7 @@ class FaultyTokenStore:
     """A ``TokenStore`` in front of *store*, which meets what ``faults`` holds and otherwise does what *store* does."""
 
     def __init__(self, store: TokenStore) -> None:
-        self._faulty = _Faulty(BlockingStore(store), blocking_sleep)
+        self._faulty = _Faulty(BlockingTokens(store), blocking_sleep)
 
     @property
     def faults(self) -> StoreFaults:

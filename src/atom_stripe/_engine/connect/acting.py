@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from atom_stripe._engine.connect.tokens import TokenFlow
     from atom_stripe._wire.messages import Reply
     from atom_stripe._wire.operation import Operation
-    from atom_stripe.config import StripeConfig
-    from atom_stripe.protocols import TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class ActingFlow(CallFlow):
     tokens: TokenFlow
     user_id: str
     # The flow of the present grant: its headers and settings are checked once for each token and not for each call.
-    _present: list[tuple[tuple[str, int], CallFlow]] = field(default_factory=list, repr=False, compare=False)
+    _present: list[tuple[tuple[str, int | None], CallFlow]] = field(default_factory=list, repr=False, compare=False)
 
     async def send(self, operation: Operation, path: str, params: Mapping[str, Any]) -> Reply:
         """Send one call as the user's account. A token that Stripe refuses is renewed, once."""
@@ -58,19 +56,13 @@ class ActingFlow(CallFlow):
             msg = "this user's Stripe account is still being made"
             raise NotConnectedError(msg, user_id=self.user_id)
         if record.profile == "connect":
-            return self._kept((record.account, -1), self.settings.config, record), None
+            return self._kept((record.account, None), stripe_account=record.account), None
         token = await self.tokens.token_of(record)
-        config = self.settings.config
-        name = (token.account, token.generation)
-        if not self._present or self._present[0][0] != name:
-            config = config.with_settings(api_key=token.value)
-        return self._kept(name, config, record), token.generation
+        return self._kept((token.account, token.generation), stripe_account=None, api_key=token.value), token.generation
 
-    def _kept(self, name: tuple[str, int], config: StripeConfig, record: TokenRecord) -> CallFlow:
-        present = self._present[0] if self._present else None
-        if present is None or present[0] != name:
-            account = record.account if record.profile == "connect" else None
-            settings = Settings(config.with_settings(stripe_account=account, stripe_context=None))
-            present = (name, CallFlow(settings, self.ports, self.limiter))
-            self._present[:] = [present]
-        return present[1]
+    def _kept(self, name: tuple[str, int | None], **settings: Any) -> CallFlow:
+        """Return the flow of the grant that is called *name*: the one at hand, or a new one with *settings*."""
+        if not self._present or self._present[0][0] != name:
+            config = self.settings.config.with_settings(stripe_context=None, **settings)
+            self._present[:] = [(name, CallFlow(Settings(config), self.ports, self.limiter))]
+        return self._present[0][1]

@@ -48,10 +48,6 @@ class TokenFlow:
         self.closed = False
         self._refresh = RefreshFlow(ports, vault, lambda: self.closed)
 
-    def reference(self, user_id: str) -> Reference:
-        """Return what *user_id*'s connection is found by."""
-        return Reference(user_id, self._profile, self._livemode)
-
     async def record(self, user_id: str) -> TokenRecord:
         """Return the row of a user whose connection is alive, or whose last access token still is."""
         reference = Reference(user_id, self._profile, self._livemode)

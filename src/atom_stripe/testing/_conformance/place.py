@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from atom_stripe._engine.connect.ports import BlockingTokens
 from atom_stripe._engine.drive import run
 from atom_stripe.protocols import Authorization, TokenQuery, TokenRecord
 from atom_stripe.testing._conformance.stage import ConformanceError, Outcome, Stage, brief, demand, in_threads, same
@@ -15,7 +16,7 @@ from atom_stripe.testing._conformance.stage import ConformanceError, Outcome, St
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from atom_stripe.protocols import AsyncTokenStore, Reference, TokenStore
+    from atom_stripe.protocols import AsyncTokenStore
 
 T = TypeVar("T")
 RowT = TypeVar("RowT", TokenRecord, Authorization)
@@ -24,28 +25,6 @@ WORKERS = 4
 NOW = 1_700_000_000.0
 # Text that breaks quoting, encodings and columns that count bytes. A user's id has 255 characters at most.
 LONG_USER = ("\U0001f9fe'\"\\%_{}:;\u202e\u4e2d\n" * 20)[:180]
-
-
-class BlockingStore:
-    """A sync store, async in shape only."""
-
-    def __init__(self, store: TokenStore) -> None:
-        self._store = store
-
-    async def load(self, reference: Reference, /) -> TokenRecord | None:
-        return self._store.load(reference)
-
-    async def save(self, record: TokenRecord, /) -> bool:
-        return self._store.save(record)
-
-    async def find(self, query: TokenQuery, /) -> Sequence[TokenRecord]:
-        return self._store.find(query)
-
-    async def load_authorization(self, digest: str, /) -> Authorization | None:
-        return self._store.load_authorization(digest)
-
-    async def save_authorization(self, authorization: Authorization, /) -> bool:
-        return self._store.save_authorization(authorization)
 
 
 class Place(Stage):
@@ -58,7 +37,7 @@ class Place(Stage):
     def open(self) -> AsyncTokenStore:
         """Make a store."""
         store = self.made()
-        return BlockingStore(store) if self._blocking else store
+        return BlockingTokens(store) if self._blocking else store
 
     async def together(self, flows: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """Run *flows* at the same time, as threads or as tasks, and return what they return."""
