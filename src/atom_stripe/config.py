@@ -22,11 +22,18 @@ _KEY = re.compile(r"(sk|rk|ek|uk)_[A-Za-z0-9_]{8,500}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,500}")
 
 
-def _number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether *value* is a number; infinity is one, and no limit."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _whole(value: object) -> TypeGuard[int]:
+def is_finite(value: object) -> TypeGuard[float]:
+    """Return whether *value* is a number that is not infinite."""
+    return is_number(value) and math.isfinite(value)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether *value* is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -48,8 +55,8 @@ class RetryPolicy:
     NONE: ClassVar[RetryPolicy]
 
     def __post_init__(self) -> None:
-        delays = _number(self.initial_delay) and _number(self.max_delay) and min(self.initial_delay, self.max_delay) >= 0
-        if not (_whole(self.attempts) and self.attempts >= 1 and delays and _number(self.deadline) and self.deadline > 0):
+        delays = is_number(self.initial_delay) and is_number(self.max_delay) and min(self.initial_delay, self.max_delay) >= 0
+        if not (is_whole(self.attempts) and self.attempts >= 1 and delays and is_number(self.deadline) and self.deadline > 0):
             msg = "a RetryPolicy needs at least one attempt, no negative delay and a deadline above 0"
             raise ConfigurationError(msg)
 
@@ -83,7 +90,7 @@ class RateLimits:
 
     def __post_init__(self) -> None:
         rates = [self.endpoint, self.search, self.files, *([] if self.account is None else [self.account])]
-        if not all(_number(rate) and rate > 0 for rate in rates) or not (_number(self.max_wait) and self.max_wait >= 0):
+        if not all(is_number(rate) and rate > 0 for rate in rates) or not (is_number(self.max_wait) and self.max_wait >= 0):
             msg = "rate limits are numbers above 0; RateLimits.NONE turns them off"
             raise ConfigurationError(msg)
 
@@ -134,7 +141,7 @@ class StripeConfig:
             _check_base(name, getattr(self, name))
         for name in ("timeout", "connect_timeout", "max_connections", "max_response_bytes"):
             value = getattr(self, name)
-            if not (_number(value) and value > 0):
+            if not (is_number(value) and value > 0):
                 msg = f"{name} must be a number above 0"
                 raise ConfigurationError(msg)
         if self.transport not in ("auto", "httpx", "fast"):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from atom_stripe.metrics import Metrics
     from atom_stripe.models import Event, EventNotification
     from atom_stripe.oauth import AsyncOAuthManager, OAuthManager
-    from atom_stripe.protocols import InboxStore
+    from atom_stripe.protocols import Engine, InboxStore
     from atom_stripe.webhooks import WebhookVerifier
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -70,6 +70,8 @@ class WebhookInbox:
         lane: Which events are handled one after the other: those for which this returns the same text. Left out, those of one story: a
             subscription and its invoices, a payment with its charges, refunds and disputes, else one object. Accounts and modes are always apart.
         metrics: Where numbers go, such as ``OpenTelemetryMetrics()``; left out, nowhere.
+        engine: What tells the workers of several machines what to do, such as ``PgQueuerEngine(url)``; *store* is in the same PostgreSQL then. Left
+            out, each worker looks into the store every ``poll_interval``.
         clock: The time, in seconds since 1970.
 
     Raises:
@@ -85,10 +87,19 @@ class WebhookInbox:
         config: InboxConfig | None = None,
         lane: Callable[[Event | EventNotification], str] | None = None,
         metrics: Metrics | None = None,
+        engine: Engine | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._core = InboxCore(
-            verifier, store, client=client, config=config, lane=lane, metrics=metrics, clock=clock, asynchronous=False
+            verifier,
+            store,
+            client=client,
+            config=config,
+            lane=lane,
+            metrics=metrics,
+            engine=engine,
+            clock=clock,
+            asynchronous=False,
         )
 
     @property
@@ -100,6 +111,11 @@ class WebhookInbox:
     def store(self) -> InboxStore:
         """The store of this inbox."""
         return self._core.store
+
+    @property
+    def engine(self) -> Engine | None:
+        """What tells the workers of several machines what to do; ``health()`` says how it is doing in this process."""
+        return self._core.engine
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -300,6 +316,8 @@ class AsyncWebhookInbox:
         lane: Which events are handled one after the other: those for which this returns the same text. Left out, those of one story: a
             subscription and its invoices, a payment with its charges, refunds and disputes, else one object. Accounts and modes are always apart.
         metrics: Where numbers go, such as ``OpenTelemetryMetrics()``; left out, nowhere.
+        engine: What tells the workers of several machines what to do, such as ``PgQueuerEngine(url)``; *store* is in the same PostgreSQL then. Left
+            out, each worker looks into the store every ``poll_interval``.
         clock: The time, in seconds since 1970.
 
     Raises:
@@ -315,10 +333,11 @@ class AsyncWebhookInbox:
         config: InboxConfig | None = None,
         lane: Callable[[Event | EventNotification], str] | None = None,
         metrics: Metrics | None = None,
+        engine: Engine | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._core = InboxCore(
-            verifier, store, client=client, config=config, lane=lane, metrics=metrics, clock=clock, asynchronous=True
+            verifier, store, client=client, config=config, lane=lane, metrics=metrics, engine=engine, clock=clock, asynchronous=True
         )
 
     @property
@@ -330,6 +349,11 @@ class AsyncWebhookInbox:
     def store(self) -> InboxStore:
         """The store of this inbox."""
         return self._core.store
+
+    @property
+    def engine(self) -> Engine | None:
+        """What tells the workers of several machines what to do; ``health()`` says how it is doing in this process."""
+        return self._core.engine
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeGuard
+from typing import ClassVar, Literal
 
+from atom_stripe.config import is_finite, is_whole
 from atom_stripe.errors import ConfigurationError
-
-
-def _number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
 
 Ordering = Literal["object", "none"]
 """``"object"``: one event of an object at a time, in the order of arrival; ``"none"``: a failure holds up nothing but its own event."""
@@ -41,11 +36,11 @@ class HandlerRetry:
     NONE: ClassVar[HandlerRetry]
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.attempts, int) and not isinstance(self.attempts, bool) and self.attempts >= 1):
+        if not (is_whole(self.attempts) and self.attempts >= 1):
             msg = "a HandlerRetry needs at least one attempt"
             raise ConfigurationError(msg)
-        delays = _number(self.initial_delay) and _number(self.max_delay) and min(self.initial_delay, self.max_delay) >= 0
-        if not (delays and _number(self.jitter) and 0 <= self.jitter <= 1):
+        delays = is_finite(self.initial_delay) and is_finite(self.max_delay) and min(self.initial_delay, self.max_delay) >= 0
+        if not (delays and is_finite(self.jitter) and 0 <= self.jitter <= 1):
             msg = "a HandlerRetry needs delays that are not negative, in seconds, and a jitter between 0 and 1"
             raise ConfigurationError(msg)
 
@@ -70,8 +65,8 @@ class InboxConfig:
 
     What is let in: *max_body_bytes* and *max_header_length* of one delivery. *queue_length*: how many deliveries wait for the database at most;
     *accept_timeout*: how long one waits. Beyond either Stripe is asked to come back after *retry_after*. *writers*: threads that store
-    deliveries: SQLite has use for one, PostgreSQL for two. *refusals_per_second*: how many refused deliveries are written down; more are
-    counted only, so that whoever sends rubbish fills no disk.
+    deliveries; ``None`` for as many as the store has use for: one with SQLite, two with PostgreSQL. *refusals_per_second*: how many refused
+    deliveries are written down; more are counted only, so that whoever sends rubbish fills no disk.
 
     How events are handled: *workers*: threads, and so how many handlers run at once. *lease*: for how long a claim on an event lasts without
     a sign of life. *retry*, *timeout*: of handlers that set none of their own. *overrun*: how much longer than its timeout a sync handler, which
@@ -85,7 +80,7 @@ class InboxConfig:
     max_header_length: int = 8192
     queue_length: int = 10_000
     accept_timeout: float = 8.0
-    writers: int = 1
+    writers: int | None = None
     retry_after: float = 5.0
     refusals_per_second: float = 10.0
     workers: int = 8
@@ -104,17 +99,17 @@ class InboxConfig:
             raise ConfigurationError(msg)
         for name in ("max_body_bytes", "max_header_length", "queue_length", "writers", "workers", "lane_turn"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not (is_whole(value) and value >= 1) and (name, value) != ("writers", None):
                 msg = f"{name} must be a whole number above 0"
                 raise ConfigurationError(msg)
         for name in ("accept_timeout", "lease", "poll_interval", "sweep_interval"):
             value = getattr(self, name)
-            if not (_number(value) and value > 0):
+            if not (is_finite(value) and value > 0):
                 msg = f"{name} must be a number of seconds above 0"
                 raise ConfigurationError(msg)
         for name in ("retry_after", "refusals_per_second", "overrun", "grace"):
             value = getattr(self, name)
-            if not (_number(value) and value >= 0):
+            if not (is_finite(value) and value >= 0):
                 msg = f"{name} must be a number that is not negative"
                 raise ConfigurationError(msg)
         if not isinstance(self.retry, HandlerRetry):
@@ -125,6 +120,6 @@ class InboxConfig:
 
 def check_timeout(value: object) -> None:
     """Raise ``ConfigurationError`` for what is no handler's timeout."""
-    if value is not None and not (_number(value) and value > 0):
+    if value is not None and not (is_finite(value) and value > 0):
         msg = "a handler's timeout is a number of seconds above 0, or None for no limit"
         raise ConfigurationError(msg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from pydantic import SecretStr
 
-from atom_stripe.config import StripeConfig, secret
+from atom_stripe.config import StripeConfig, is_finite, secret
 from atom_stripe.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class OAuthConfig:
             check_redirect_uri(uri, livemode=self.livemode)
         for name in _SECONDS:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            if not (is_finite(value) and value > 0):
                 msg = f"{name} is a number of seconds above 0"
                 raise ConfigurationError(msg)
         if not self.refresh_timeout < self.lease:

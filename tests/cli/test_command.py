@@ -142,6 +142,29 @@ def test_tables_that_are_missing(on_file: Command, kind: str, request: pytest.Fi
         assert done.stdout.startswith("up to date at ")
 
 
+@pytest.mark.parametrize("engine", ["pgqueuer", "procrastinate"])
+def test_tables_of_an_engine(on_file: Command, engine: str, postgres_url: str) -> None:
+    """With --engine the tables of the engine are told of and made, once; without it they are nobody's concern."""
+    assert on_file("db", "upgrade", DATABASE_URL=postgres_url).status == 0
+    done = on_file("db", "status", "--engine", engine, DATABASE_URL=postgres_url)
+    assert (done.status, f"{engine}: 1 step to come" in done.stdout) == (1, True)
+    assert f"atom-stripe db upgrade --engine {engine}" in done.stderr
+    assert on_file("db", "status", "--engine", engine, "--json", DATABASE_URL=postgres_url).json["engine"] == ["install"]
+    assert on_file("db", "status", DATABASE_URL=postgres_url).status == 0
+    assert f"{engine}: 1 step taken" in on_file("db", "upgrade", "--engine", engine, DATABASE_URL=postgres_url).stdout
+    assert f"{engine}: up to date" in on_file("db", "upgrade", "--engine", engine, DATABASE_URL=postgres_url).stdout
+    assert on_file("db", "status", "--engine", engine, "--json", DATABASE_URL=postgres_url).json["engine"] == []
+    done = on_file("db", "status", "--engine", engine, DATABASE_URL=postgres_url)
+    assert (done.status, f"{engine}: up to date" in done.stdout) == (0, True)
+
+
+def test_an_engine_beside_sqlite(on_file: Command) -> None:
+    """An engine for a database that has none is refused before anything is done."""
+    done = on_file("db", "upgrade", "--engine", "pgqueuer")
+    assert done.status == 2
+    assert "PostgreSQL" in done.stderr
+
+
 @pytest.mark.parametrize("module", ["typer", "rich"])
 def test_without_the_extra(module: str) -> None:
     """Where a part is missing the command says in one line what to install, and ends with status 2; rich alone is missed only for bars."""

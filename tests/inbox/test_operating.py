@@ -116,7 +116,7 @@ class Service:
     @property
     def operations(self) -> InboxOperations:
         core = self.inbox._core
-        return InboxOperations(self.store, handlers=core.handlers, offer=core.offer)
+        return InboxOperations(self.store, handlers=core.handlers, wake=core.wake)
 
     def work(self, until: Callable[[], Any]) -> None:
         with self.inbox.worker():

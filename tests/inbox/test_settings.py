@@ -235,7 +235,7 @@ def test_a_defect_in_a_store_costs_no_lane(sync_world: Any, make: Any) -> None:
     sync_world.receive(make.event())
 
     def again() -> Any:
-        inbox._core.offer(sync_world.only().lane)
+        inbox._core.wake([sync_world.only().lane])
         return seen
 
     sync_world.work(again)

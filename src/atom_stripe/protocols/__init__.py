@@ -7,6 +7,7 @@ A store keeps rows and compares what it is told to compare; it decides nothing. 
 
 from __future__ import annotations
 
+from atom_stripe.protocols.engines import Engine, EngineHealth, EngineSettings, LaneQueue, Wake
 from atom_stripe.protocols.inbox import (
     EVENT_STATUSES,
     Appended,
@@ -58,6 +59,9 @@ __all__ = [
     "DataKey",
     "Delivery",
     "DeliveryOutcome",
+    "Engine",
+    "EngineHealth",
+    "EngineSettings",
     "EventStatus",
     "HandlerState",
     "HandlerStatus",
@@ -66,6 +70,7 @@ __all__ = [
     "InboxRecord",
     "InboxStore",
     "KeyProvider",
+    "LaneQueue",
     "Nothing",
     "Profile",
     "Reference",
@@ -75,4 +80,5 @@ __all__ = [
     "TokenRecord",
     "TokenStore",
     "Waiting",
+    "Wake",
 ]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from atom_stripe.errors import StoreError
+    from atom_stripe.protocols.engines import Wake
 
 EventStatus = Literal["pending", "done", "parked", "discarded"]
 """
@@ -215,12 +216,13 @@ class InboxStore(Protocol):
     lease, measured by the store's clock; whoever lost it writes nothing more. A store that cannot do its work raises ``StoreError``.
     """
 
-    def append(self, arrivals: Sequence[Arrival | Refusal], /) -> Sequence[Appended | StoreError | None]:
+    def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """
         Store *arrivals* durably in one transaction, and return for each what became of it; ``None`` for a refusal.
 
         Every one leaves a row in the log of deliveries. An arrival that the database does not take fails alone: its entry is the error,
-        and the others are stored. A duplicate of a parked event makes its parked handlers pending again.
+        and the others are stored. A duplicate of a parked event makes its parked handlers pending again. *wake* is called inside the transaction,
+        with the lanes in which there is something new to do; if it raises, nothing is stored.
         """
         ...
 

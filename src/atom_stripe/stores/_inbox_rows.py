@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from atom_stripe._engine.inbox.values import UNPARSABLE
 from atom_stripe._engine.process import ForkSafeLock
 from atom_stripe.errors import ClaimLostError
 from atom_stripe.protocols import HandlerState, InboxRecord, Nothing
@@ -128,7 +129,10 @@ def new_record(id_: int, arrival: Arrival) -> InboxRecord:
     )
 
 
-def requeued(row: InboxRecord) -> InboxRecord:
+def requeued(row: InboxRecord) -> InboxRecord | None:
+    """Return *row* as a duplicate leaves it: its parked handlers are pending. ``None`` if nothing is; bytes that are no event stay parked."""
+    if row.status != "parked" or row.type == UNPARSABLE:
+        return None
     return replace(
         row,
         status="pending",

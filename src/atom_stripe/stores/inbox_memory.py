@@ -9,8 +9,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from atom_stripe.errors import StoreError
+from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.protocols import Appended, Delivery, InboxCounts, Refusal, Waiting
+from atom_stripe.protocols.engines import NO_ENGINE
 from atom_stripe.stores._inbox_rows import (
     InboxRows,
     LoggedDelivery,
@@ -27,7 +28,7 @@ from atom_stripe.stores._inbox_rows import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from atom_stripe.protocols import Arrival, AuditEntry, DeliveryOutcome, InboxQuery, InboxRecord, Nothing, Step
+    from atom_stripe.protocols import Arrival, AuditEntry, DeliveryOutcome, InboxQuery, InboxRecord, Nothing, Step, Wake
 
 _ENDED = "the transaction has ended"
 
@@ -77,8 +78,20 @@ class MemoryInboxStore:
         self._rows: InboxRows = InboxRows() if store is None else store._rows  # noqa: SLF001 - another of this class
         self._clock: Callable[[], float] = clock if store is None else store._clock  # noqa: SLF001 - another of this class
 
-    def append(self, arrivals: Sequence[Arrival | Refusal], /) -> Sequence[Appended | StoreError | None]:
-        """Store *arrivals* as ``InboxStore.append`` says. Text that has no UTF-8 form is refused, as databases do."""
+    @property
+    def wakes(self) -> bool:
+        """Whether an engine can tell other processes of what is stored: no."""
+        return False
+
+    def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
+        """
+        Store *arrivals* as ``InboxStore.append`` says. Text that has no UTF-8 form is refused, as databases do.
+
+        Raises:
+            ConfigurationError: There is a *wake*: nobody else could see what is in memory.
+        """
+        if wake is not None:
+            raise ConfigurationError(NO_ENGINE)
         with self._rows.lock:
             return [self._append(arrival) for arrival in arrivals]
 
@@ -97,8 +110,8 @@ class MemoryInboxStore:
             row = rows.put(new_record(id_, arrival))
         else:
             row, outcome = rows.events[id_], "duplicate"
-            if row.status == "parked":
-                row, outcome = rows.put(requeued(row)), "requeued"
+            if (again := requeued(row)) is not None:
+                row, outcome = rows.put(again), "requeued"
         rows.deliveries.append(LoggedDelivery(arrival.received_at, arrival.endpoint, outcome, id_, ""))
         return Appended(outcome, id_, row.lane)
 

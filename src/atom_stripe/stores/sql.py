@@ -134,7 +134,10 @@ class SqlTokenStore:
         return self._database.write(self._statements.save_authorization(authorization), "save an authorization") == 1
 
     def close(self) -> None:
-        """Close the connections: those that ``from_url`` opened, and those of an engine of yours with *close_engine*."""
+        """
+        Close the connections: those that ``from_url`` opened, and those of an engine of yours with *close_engine*. Later calls raise
+        ``ClientClosedError``.
+        """
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -231,7 +234,10 @@ class AsyncSqlTokenStore:
         return await self._run(self._store.save_authorization, authorization)
 
     async def close(self) -> None:
-        """Close the connections: those that ``from_url`` opened, and those of an engine of yours with *close_engine*."""
+        """
+        Close the connections: those that ``from_url`` opened, and those of an engine of yours with *close_engine*. Later calls raise
+        ``ClientClosedError``.
+        """
         await anyio.to_thread.run_sync(self._store.close)
 
     async def __aenter__(self) -> Self:

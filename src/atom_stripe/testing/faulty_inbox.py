@@ -7,13 +7,13 @@ An inbox's store with bad days on demand: refusals, lost answers and delays.
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from atom_stripe.errors import ConfigurationError, StoreError
+from atom_stripe.testing.fault_queue import FaultQueue, check_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Refusal,
         Step,
         Waiting,
+        Wake,
     )
 
 T = TypeVar("T")
@@ -68,13 +69,8 @@ class InboxCall:
     fault: InboxFaultKind | None
 
 
-class InboxFaults:
+class InboxFaults(FaultQueue[InboxFault, InboxCall]):
     """The faults of an inbox's store, each for one call, first come, first served. Any number of threads may call."""
-
-    def __init__(self) -> None:
-        self._waiting: list[InboxFault] = []
-        self._calls: list[InboxCall] = []
-        self._lock = threading.Lock()
 
     def next(
         self, *, kind: InboxFaultKind, operation: InboxOperation | None = None, seconds: float | None = None, times: int = 1
@@ -88,43 +84,16 @@ class InboxFaults:
         Raises:
             ConfigurationError: These do not go together.
         """
-        if kind not in get_args(InboxFaultKind):
-            raise ConfigurationError(f"an inbox's fault is one of {', '.join(get_args(InboxFaultKind))}")
-        if operation is not None and operation not in get_args(InboxOperation):
-            raise ConfigurationError(f"an inbox's operation is one of {', '.join(get_args(InboxOperation))}")
+        check_fault(
+            "an inbox", kind, get_args(InboxFaultKind), operation=operation, operations=get_args(InboxOperation), seconds=seconds
+        )
         if kind == "lose_answer" and operation == "transaction":
             raise ConfigurationError("a transaction loses its answer at the end: operation='commit'")
-        if (kind == "delay") != (seconds is not None):
-            raise ConfigurationError("seconds= goes with kind='delay', and the other way round")
-        if seconds is not None and not 0 <= seconds < float("inf"):
-            raise ConfigurationError("seconds= is 0 or more")
-        if times < 1:
-            raise ConfigurationError("times= is 1 or more")
-        with self._lock:
-            self._waiting += [InboxFault(operation, kind, seconds or 0.0)] * times
-
-    def clear(self) -> None:
-        """Forget what is still waiting."""
-        with self._lock:
-            self._waiting.clear()
+        self._add(InboxFault(operation, kind, seconds or 0.0), times)
 
     def take(self, operation: InboxOperation) -> InboxFault | None:
         """Note a call; remove and return the fault that it meets."""
-        with self._lock:
-            found = next((index for index, fault in enumerate(self._waiting) if fault.matches(operation)), None)
-            fault = None if found is None else self._waiting.pop(found)
-            self._calls.append(InboxCall(operation, None if fault is None else fault.kind))
-        return fault
-
-    @property
-    def calls(self) -> Sequence[InboxCall]:
-        """The calls so far, in order."""
-        with self._lock:
-            return tuple(self._calls)
-
-    def __len__(self) -> int:
-        """Return how many faults are still waiting."""
-        return len(self._waiting)
+        return self._take(operation, lambda kind: InboxCall(operation, kind))
 
 
 class FaultyInboxStore:
@@ -139,9 +108,14 @@ class FaultyInboxStore:
         """The calls so far, in order."""
         return self.faults.calls
 
-    def append(self, arrivals: Sequence[Arrival | Refusal], /) -> Sequence[Appended | StoreError | None]:
+    @property
+    def wakes(self) -> bool:
+        """Whether an engine can tell other processes of what is stored."""
+        return getattr(self._store, "wakes", True)
+
+    def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """Append to the store behind."""
-        return self._call("append", lambda: self._store.append(arrivals))
+        return self._call("append", lambda: self._store.append(arrivals, *([] if wake is None else [wake])))
 
     def waiting(self, after: int, limit: int, /) -> Sequence[Waiting]:
         """Ask the store behind what waits."""

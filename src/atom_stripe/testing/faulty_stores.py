@@ -7,7 +7,6 @@ Token stores with bad days on demand: refusals, lost answers, lies and delays.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -15,6 +14,7 @@ from atom_stripe._engine.connect.ports import BlockingTokens
 from atom_stripe._engine.drive import run
 from atom_stripe._engine.ports import blocking_sleep, native_sleep
 from atom_stripe.errors import ConfigurationError, StoreError
+from atom_stripe.testing.fault_queue import FaultQueue, check_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -58,13 +58,8 @@ class StoreCall:
     fault: StoreFaultKind | None
 
 
-class StoreFaults:
+class StoreFaults(FaultQueue[StoreFault, StoreCall]):
     """The faults of a store, each for one call, first come, first served. Any number of threads may call."""
-
-    def __init__(self) -> None:
-        self._waiting: list[StoreFault] = []
-        self._calls: list[StoreCall] = []
-        self._lock = threading.Lock()
 
     def next(
         self, *, kind: StoreFaultKind, operation: StoreOperation | None = None, seconds: float | None = None, times: int = 1
@@ -79,43 +74,16 @@ class StoreFaults:
         Raises:
             ConfigurationError: These do not go together.
         """
-        if kind not in get_args(StoreFaultKind):
-            raise ConfigurationError(f"a store's fault is one of {', '.join(get_args(StoreFaultKind))}")
-        if operation is not None and operation not in get_args(StoreOperation):
-            raise ConfigurationError(f"a store's operation is one of {', '.join(get_args(StoreOperation))}")
+        check_fault(
+            "a store", kind, get_args(StoreFaultKind), operation=operation, operations=get_args(StoreOperation), seconds=seconds
+        )
         if kind == "lose" and operation is not None and operation not in _SAVES:
             raise ConfigurationError("only save and save_authorization can lose what they were given")
-        if (kind == "delay") != (seconds is not None):
-            raise ConfigurationError("seconds= goes with kind='delay', and the other way round")
-        if seconds is not None and not 0 <= seconds < float("inf"):
-            raise ConfigurationError("seconds= is 0 or more")
-        if times < 1:
-            raise ConfigurationError("times= is 1 or more")
-        with self._lock:
-            self._waiting += [StoreFault(operation, kind, seconds or 0.0)] * times
-
-    def clear(self) -> None:
-        """Forget what is still waiting."""
-        with self._lock:
-            self._waiting.clear()
+        self._add(StoreFault(operation, kind, seconds or 0.0), times)
 
     def take(self, operation: StoreOperation, subject: str | None, version: int | None) -> StoreFault | None:
         """Note a call; remove and return the fault that it meets."""
-        with self._lock:
-            found = next((index for index, fault in enumerate(self._waiting) if fault.matches(operation)), None)
-            fault = None if found is None else self._waiting.pop(found)
-            self._calls.append(StoreCall(operation, subject, version, None if fault is None else fault.kind))
-        return fault
-
-    @property
-    def calls(self) -> Sequence[StoreCall]:
-        """The calls so far, in order."""
-        with self._lock:
-            return tuple(self._calls)
-
-    def __len__(self) -> int:
-        """Return how many faults are still waiting."""
-        return len(self._waiting)
+        return self._take(operation, lambda kind: StoreCall(operation, subject, version, kind))
 
 
 class _Faulty:

@@ -11,7 +11,7 @@ from atom_stripe.errors import ConfigurationError
 from atom_stripe.protocols import InboxQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from atom_stripe._engine.inbox.auditing import Entry
     from atom_stripe._engine.inbox.deciding import Decision
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """What *decide* makes of each event, in *store*. *offer*: told of lanes in which there is something to do. *sleep*: keeps to a rate."""
+    """What *decide* makes of each event, in *store*. *wake*: told of lanes in which there is something to do. *sleep*: keeps to a rate."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class Batches:
         decide: Callable[[InboxRecord], Decision],
         entry: Entry,
         *,
-        offer: Callable[[str], None],
+        wake: Callable[[Sequence[str]], object],
         sleep: Callable[[float], None],
     ) -> None:
         self._store = store
         self._decide = decide
         self._entry = entry
-        self._offer = offer
+        self._wake = wake
         self._sleep = sleep
         self._sorted: dict[str, list[int]] = {field.name: [] for field in fields(Changes)}
 
@@ -82,9 +82,7 @@ class Batches:
             # A store does not ask about an event that somebody has claimed.
             where = "changed" if number in changed else reasons.get(number) or self._why_not(number)
             self._sorted[where].append(number)
-        for record in records:
-            if record.status == "pending":
-                self._offer(record.lane)
+        self._wake([record.lane for record in records if record.status == "pending"])
         return len(changed)
 
     def _why_not(self, number: int) -> Literal["running", "missing"]:

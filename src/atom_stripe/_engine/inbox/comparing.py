@@ -195,7 +195,7 @@ class Comparison:
         """Store *missing* in one transaction, and return for each id whether it is stored."""
         arrivals = [entry.arrival for entry in missing if entry.arrival is not None]
         done: dict[str | None, bool] = {}
-        for entry, appended in zip(missing, self._store.append(arrivals), strict=True):
+        for entry, appended in zip(missing, self._core.append(arrivals), strict=True):
             stored = appended is not None and not isinstance(appended, StoreError)
             done[entry.id] = stored
             if isinstance(appended, StoreError):
@@ -204,7 +204,6 @@ class Comparison:
                 self._failed_at = at if self._failed_at is None else min(self._failed_at, at)
             elif appended is not None:
                 self._core.tally.count("reconciled")
-                self._core.offer(appended.lane)
         return done
 
     def _note(self, entry: _Entry, *, stored: bool) -> None:

@@ -28,20 +28,24 @@ from atom_stripe._engine.process import ForkSafeLock
 from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.inbox_config import InboxConfig
 from atom_stripe.protocols import AuditEntry
+from atom_stripe.protocols.engines import NO_ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from atom_stripe._engine.inbox.intake import Body, Lane
     from atom_stripe._engine.inbox.registry import Handler
     from atom_stripe._engine.inbox.values import Receipt
     from atom_stripe.inbox_config import HandlerRetry, Ordering, VersionPolicy
     from atom_stripe.metrics import Metrics
-    from atom_stripe.protocols import Appended, Arrival, InboxStore
+    from atom_stripe.protocols import Appended, Arrival, Engine, InboxStore
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
 _LOGGER = logging.getLogger("atom_stripe.inbox")
+# Seconds. The kernel gives a signal to any thread, and Python runs its handler in the main thread once that wakes up, which may be the one
+# that waits here for the end.
+_LISTENING = 0.25
 
 
 class InboxCore:
@@ -58,9 +62,11 @@ class InboxCore:
         clock: Callable[[], float],
         asynchronous: bool,
         metrics: Metrics | None = None,
+        engine: Engine | None = None,
     ) -> None:
-        _check(store, client, config, lane, asynchronous=asynchronous)
+        _check(store, client, config, lane, engine, asynchronous=asynchronous)
         self.store = store
+        self.engine = engine
         self.config = config or InboxConfig()
         self.client = client
         self.registry = Registry(asynchronous=asynchronous)
@@ -68,7 +74,11 @@ class InboxCore:
         self.pauses = Pauses(store)
         self.time = StoreTime(clock)
         self.appender = GroupCommit(
-            store, writers=self.config.writers, room=self.config.queue_length, retry_after=self.config.retry_after
+            store,
+            writers=self.config.writers,
+            room=self.config.queue_length,
+            retry_after=self.config.retry_after,
+            wake=None if engine is None else engine.wake,
         )
         self.intake = Intake(verifier, self.appender, self.config, lane=lane, clock=clock, tally=self.tally)
         self._clock = clock
@@ -76,7 +86,7 @@ class InboxCore:
         self._worker: Worker | None = None
         self._process = os.getpid()
         self._wake: Callable[[], object] = nothing
-        self.operations = InboxOperations(store, handlers=self.handlers, offer=self.offer, clock=clock)
+        self.operations = InboxOperations(store, handlers=self.handlers, wake=self.wake, clock=clock)
 
     # What comes in.
 
@@ -107,15 +117,32 @@ class InboxCore:
     def _stored(self, arrival: Arrival, appended: Appended | None) -> Receipt:
         stored = cast("Appended", appended)
         self.tally.signals.acknowledged(self._clock() - arrival.received_at)
-        if stored.outcome != "duplicate":
-            self.offer(stored.lane)
+        if stored.outcome != "duplicate" and self.engine is None:
+            # An engine was told in the transaction that stored it.
+            self.wake([stored.lane])
         return self.intake.receipt(arrival, stored)
 
-    def offer(self, lane: str) -> None:
-        """Have *lane* looked at by the worker of this process, if there is one."""
+    def append(self, arrivals: Sequence[Arrival]) -> Sequence[Appended | StoreError | None]:
+        """Store *arrivals*, all that the store takes, in one transaction, and have their lanes looked at."""
+        if self.engine is not None:
+            return self.store.append(arrivals, self.engine.wake)
+        results = self.store.append(arrivals)
+        self.wake([found.lane for found in results if found is not None and not isinstance(found, StoreError)])
+        return results
+
+    def wake(self, lanes: Sequence[str]) -> None:
+        """Have *lanes* looked at: by whom the engine chooses, else by the worker of this process, if there is one."""
         worker = self._worker
-        if worker is not None and self._process == os.getpid():
-            worker.scheduler.offer(lane)
+        if not lanes:
+            return
+        if self.engine is not None:
+            try:
+                self.engine.nudge(lanes)
+            except StoreError as error:
+                _LOGGER.warning("the engine takes no wake-ups, so these events wait for the next sweep: %s", error)
+        elif worker is not None and self._process == os.getpid():
+            for lane in lanes:
+                worker.scheduler.offer(lane)
 
     # Handlers.
 
@@ -157,7 +184,7 @@ class InboxCore:
 
     def resume(self, name: str, actor: str) -> int:
         """Let the handler *name* go on."""
-        return self.pauses.resume(self.registry.demand(name).name, self._entry("resume", name, actor), self.offer)
+        return self.pauses.resume(self.registry.demand(name).name, self._entry("resume", name, actor), self.wake)
 
     def paused(self) -> tuple[str, ...]:
         """Return the paused handlers."""
@@ -176,7 +203,8 @@ class InboxCore:
         try:
             worker.start(None, None)
             ready()
-            wakes.get()
+            while not _called(wakes):
+                pass
         finally:
             self._end(worker)
 
@@ -190,7 +218,9 @@ class InboxCore:
                 worker.start(Bridge(group), lambda: post(group.cancel_scope.cancel))
                 try:
                     ready()
-                    await stopped.wait()
+                    while not stopped.is_set():
+                        with anyio.move_on_after(_LISTENING):
+                            await stopped.wait()
                 finally:
                     with anyio.CancelScope(shield=True):
                         await anyio.to_thread.run_sync(self._end, worker)
@@ -234,6 +264,7 @@ class InboxCore:
                 pauses=self.pauses,
                 clock=self.time,
                 tally=self.tally,
+                engine=self.engine,
             )
             self._worker, self._process, self._wake = worker, os.getpid(), wake
         return worker
@@ -258,7 +289,7 @@ class InboxCore:
         return f"{len(self.registry.all())} handlers, endpoints {', '.join(self.intake.endpoints)}"
 
 
-def _check(store: Any, client: Any, config: object, lane: object, *, asynchronous: bool) -> None:
+def _check(store: Any, client: Any, config: object, lane: object, engine: Any, *, asynchronous: bool) -> None:
     append = getattr(store, "append", None)
     if append is None or inspect.iscoroutinefunction(append):
         msg = (
@@ -271,9 +302,19 @@ def _check(store: Any, client: Any, config: object, lane: object, *, asynchronou
     if client is not None and inspect.iscoroutinefunction(getattr(client, "request", None)) != asynchronous:
         msg = "WebhookInbox takes a StripeClient, AsyncWebhookInbox an AsyncStripeClient"
         raise ConfigurationError(msg)
+    if engine is not None and not getattr(store, "wakes", True):
+        raise ConfigurationError(NO_ENGINE)
     if lane is not None and not callable(lane):
         msg = "lane is a function that takes an event and returns a text"
         raise ConfigurationError(msg)
+
+
+def _called(wakes: queue.SimpleQueue[None]) -> bool:
+    try:
+        wakes.get(timeout=_LISTENING)
+    except queue.Empty:
+        return False
+    return True
 
 
 def nothing() -> None:

@@ -19,7 +19,7 @@ from atom_stripe.errors import ClientClosedError, InboxBusyError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from atom_stripe.protocols import Appended, Arrival, InboxStore, Refusal
+    from atom_stripe.protocols import Appended, Arrival, InboxStore, Refusal, Wake
 
     _Append = Callable[[Sequence[Arrival | Refusal]], Sequence[Appended | StoreError | None]]
 
@@ -150,7 +150,7 @@ class GroupCommit:
 
     *writers*: threads, each with a batch at a time; ``None`` for as many as the store says in ``writers``, else one. *room*: arrivals that may
     wait. *batch*: how many are stored at once, at most. *retry_after*: seconds, of the errors. *drain*: how many seconds ``close`` takes at
-    most. Threads start with the first arrival.
+    most. *wake*: see ``InboxStore.append``. Threads start with the first arrival.
     """
 
     def __init__(
@@ -162,10 +162,12 @@ class GroupCommit:
         batch: int = _BATCH,
         retry_after: float = _RETRY_AFTER,
         drain: float = _DRAIN,
+        wake: Wake | None = None,
     ) -> None:
         self._drain = drain
         count = getattr(store, "writers", 1) if writers is None else writers
-        self._writers = PerProcess(lambda: _Writers(store.append, count, room=room, batch=batch, retry_after=retry_after))
+        append: _Append = store.append if wake is None else lambda batch: store.append(batch, wake)
+        self._writers = PerProcess(lambda: _Writers(append, count, room=room, batch=batch, retry_after=retry_after))
 
     def submit(self, delivery: Arrival | Refusal, /) -> Future[Appended | None]:
         """

@@ -42,7 +42,7 @@ class InboxOperations:
     done, and it may be begun again. An event that a worker has claimed is left alone and reported. Workers of other processes find what is
     to be handled again within their ``sweep_interval``.
 
-    *handlers*: returns those that are registered, if they are known: names are checked against them. *offer*: told of lanes in which there is
+    *handlers*: returns those that are registered, if they are known: names are checked against them. *wake*: told of lanes in which there is
     something to do. *clock*: seconds since 1970. *sleep*: keeps to a rate.
     """
 
@@ -51,13 +51,13 @@ class InboxOperations:
         store: InboxStore,
         *,
         handlers: Callable[[], Mapping[str, Handler]] | None = None,
-        offer: Callable[[str], None] | None = None,
+        wake: Callable[[Sequence[str]], object] | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._handlers = handlers
-        self._offer = offer or _nothing
+        self._wake = wake or _nothing
         self._clock = clock
         self._sleep = sleep
 
@@ -292,7 +292,7 @@ class InboxOperations:
         Raises:
             StoreError: The store is away.
         """
-        return Pauses(self._store).resume(handler, self._entry("resume", actor, "", reason)(f"{_PREFIX}{handler}", ""), self._offer)
+        return Pauses(self._store).resume(handler, self._entry("resume", actor, "", reason)(f"{_PREFIX}{handler}", ""), self._wake)
 
     def paused(self) -> tuple[str, ...]:
         """
@@ -341,7 +341,7 @@ class InboxOperations:
         batch: int,
         progress: Progress | None,
     ) -> Changes:
-        work = Batches(self._store, decide, entry, offer=self._offer, sleep=self._sleep)
+        work = Batches(self._store, decide, entry, wake=self._wake, sleep=self._sleep)
         return work.carry_out(events, rate=rate, batch=batch, progress=progress)
 
 
@@ -350,5 +350,5 @@ def _told(handler: str | None, *, delayed: bool) -> str:
     return f"{which} handlers" if handler is None else f"{which} handler {handler}"
 
 
-def _nothing(_lane: str) -> None:
+def _nothing(_lanes: Sequence[str]) -> None:
     """Tell nobody: workers look for themselves."""

@@ -9,7 +9,7 @@ from atom_stripe._wire.lanes import ASIDE, home
 from atom_stripe.protocols import AuditEntry, InboxQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from atom_stripe.protocols import InboxRecord, InboxStore
 
@@ -42,7 +42,7 @@ class Pauses:
         self._store.keep(_key(name), entry.actor)
         self._names |= {name}
 
-    def resume(self, name: str, entry: AuditEntry, offer: Callable[[str], None]) -> int:
+    def resume(self, name: str, entry: AuditEntry, wake: Callable[[Sequence[str]], object]) -> int:
         """Let the handler *name* go on, bring the events that waited for it back into their lanes, and return how many they were."""
         self._store.log(entry)
         self._store.keep(_key(name), None)
@@ -53,9 +53,9 @@ class Pauses:
             waiting = [record.id for record in found if ASIDE in record.lane and record.handlers[name].status == "pending"]
             if waiting:
                 # Into the lane that it came from: its id is lower than those of later events, so it is handled before them.
-                for record in self._store.change(waiting, _brought_back):
-                    count += 1
-                    offer(record.lane)
+                records = self._store.change(waiting, _brought_back)
+                count += len(records)
+                wake([record.lane for record in records])
         return count
 
 

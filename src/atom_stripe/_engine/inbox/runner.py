@@ -230,20 +230,22 @@ class _Handling:
                 self._tally.count("abandoned")
                 raise _AbandonedError
             attempted = self._state(current)
-            self._note(current, attempted, error)
+            outcome = self._note(current, attempted, error)
             following = self._begin(plan, 0)
             if error is None and run.transaction.opened:
                 try:
                     run.transaction.commit(self._closing(following))
                 except StoreError as failure:
                     # Nothing was written. A connection that the handler broke looks like this, so it is the handler's failure.
-                    self._note(current, attempted, failure)
+                    outcome = self._note(current, attempted, failure)
                 else:
+                    self._tell(outcome)
                     if following is None:
                         return self._next(claim_next)
                     current = following
                     continue
             run.transaction.undo()
+            self._tell(outcome)
             found = self._write(self._closing(following), claim_next if following is None else _no_more)
             if following is None:
                 return found
@@ -315,9 +317,8 @@ class _Handling:
         """Note that *handler* does not end, and let the lane go on without it."""
         self._tally.count("timeouts")
         _LOGGER.error("handler %s does not end; its event goes on without it", handler.name)
-        self._note(
-            handler, self._state(handler), TimeoutError(f"the handler ran longer than {handler.timeout:g} s and did not end")
-        )
+        error = TimeoutError(f"the handler ran longer than {handler.timeout:g} s and did not end")
+        self._tell(self._note(handler, self._state(handler), error))
         try:
             self._write(self._closing(None), _no_more)
         except (ClaimLostError, StoreError) as error:
@@ -325,8 +326,8 @@ class _Handling:
         finally:
             self._let_go()
 
-    def _note(self, handler: Handler, state: HandlerState, error: BaseException | None) -> None:
-        """Note what became of *handler*, which began in *state*."""
+    def _note(self, handler: Handler, state: HandlerState, error: BaseException | None) -> str:
+        """Note what became of *handler*, which began in *state*, and return what that is called."""
         if error is None:
             outcome = "handled"
             new = replace(state, status="done", due_at=None, error=None, finished_at=self._time.now())
@@ -340,10 +341,14 @@ class _Handling:
             after = error.after if isinstance(error, Retry) else None
             delay = handler.retry.delay(state.attempts, random.random()) if after is None else after  # noqa: S311 - spreads load
             new = replace(state, due_at=self._time.now() + delay, error=error_text(error))
+        self._states[handler.name] = new
+        return outcome
+
+    def _tell(self, outcome: str) -> None:
+        """Count an attempt with *outcome*, once that is what became of it."""
         self._tally.count(outcome)
         lag = self._time.now() - self._record.received_at
         self._tally.signals.attempted(self._record.type, outcome, time.monotonic() - self._began, lag)
-        self._states[handler.name] = new
 
     def _closing(self, following: Handler | None) -> Step:
         """Return the step after a handler: go on with *following*, or let the event go."""

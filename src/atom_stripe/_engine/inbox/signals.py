@@ -25,6 +25,7 @@ _COUNTERS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
     **{outcome: (("atom_stripe_inbox_attempts_total", {"outcome": outcome}),) for outcome in ("handled", "failed")},
     "parked": (("atom_stripe_inbox_attempts_total", {"outcome": "parked"}), ("atom_stripe_inbox_dead_total", _NO_LABELS)),
     "claims_lost": (("atom_stripe_inbox_lease_lost_total", _NO_LABELS),),
+    "recovered": (("atom_stripe_inbox_sweeper_recovered_total", _NO_LABELS),),
     "timeouts": (("atom_stripe_inbox_timeouts_total", _NO_LABELS),),
     "store_failures": (("atom_stripe_inbox_store_failures_total", _NO_LABELS),),
 }
@@ -42,14 +43,18 @@ class Signals:
         self._handlers = handlers
         self._has_failed = False
 
-    def happened(self, name: str) -> None:
-        """Tell that *name*, which the inbox counts, happened once more."""
+    def happened(self, name: str, times: int = 1) -> None:
+        """Tell that *name*, which the inbox counts, happened again, *times* times."""
         for counter, labels in _COUNTERS.get(name, ()):
-            self._tell("count", counter, 1, labels)
+            self._tell("count", counter, times, labels)
 
     def acknowledged(self, seconds: float) -> None:
         """Tell how long a delivery took to be safe."""
         self._tell("observe", "atom_stripe_webhook_ack_seconds", seconds, _NO_LABELS)
+
+    def stored_together(self, deliveries: int) -> None:
+        """Tell how many deliveries one transaction is to store."""
+        self._tell("observe", "atom_stripe_inbox_group_commit_batch_size", deliveries, _NO_LABELS)
 
     def attempted(self, type: str, outcome: str, seconds: float, lag: float) -> None:
         """Tell how long an attempt with an event of *type* took; *lag*: for how long the event had been here when it ended."""

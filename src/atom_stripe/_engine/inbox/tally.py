@@ -21,11 +21,11 @@ class Tally:
         self._lock = ForkSafeLock()
         self._counts: Counter[str] = Counter()
 
-    def count(self, name: str) -> None:
-        """Count one *name*."""
+    def count(self, name: str, times: int = 1) -> None:
+        """Count one *name*, or several."""
         with self._lock:
-            self._counts[name] += 1
-        self.signals.happened(name)
+            self._counts[name] += times
+        self.signals.happened(name, times)
 
     def counts(self) -> Mapping[str, int]:
         """Return all counts."""

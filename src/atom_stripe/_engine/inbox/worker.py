@@ -1,4 +1,4 @@
-"""The embedded engine: threads that drain lanes, and one that looks for what other processes stored."""
+"""A worker: threads that drain lanes, and what tells them which: an engine, or, without one, a thread that looks into the store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from atom_stripe.errors import StoreError
+from atom_stripe.protocols.engines import EngineSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from atom_stripe._engine.inbox.scheduler import Scheduler
     from atom_stripe._engine.inbox.tally import Tally
     from atom_stripe.inbox_config import InboxConfig
-    from atom_stripe.protocols import InboxStore
+    from atom_stripe.protocols import Engine, InboxStore
 
 _LOGGER = logging.getLogger("atom_stripe.inbox")
 _PAGE = 5000
@@ -31,6 +32,8 @@ _MOST_REPLACED = 64
 _LONGEST_BACKOFF = 5.0
 # Seconds for handlers that were cancelled, and for the claims of those that cannot be.
 _LAST = 2.0
+# Seconds for an engine to give its jobs back.
+_FAREWELL = 5.0
 
 
 class Worker:
@@ -48,6 +51,7 @@ class Worker:
         pauses: Pauses,
         clock: StoreTime,
         tally: Tally,
+        engine: Engine | None,
     ) -> None:
         # A plain attribute, because a signal handler may set it.
         self.stopping = False
@@ -60,6 +64,9 @@ class Worker:
         self._pauses = pauses
         self._clock = clock
         self._tally = tally
+        # None also when it has failed: nothing is lost, it is looked for.
+        self._engine = engine
+        self._told: threading.Thread | None = None
         self._stop = threading.Event()
         self._cancel: Callable[[], object] | None = None
         self._threads: list[threading.Thread] = []
@@ -76,6 +83,9 @@ class Worker:
         self._cancel = cancel
         self._flights.start()
         self._spawn(self._look, "poll")
+        if self._engine is not None:
+            self._told = threading.Thread(target=self._hear, args=(self._engine,), name="atom-stripe-inbox-engine", daemon=True)
+            self._told.start()
         for number in range(self._config.workers):
             self._spawn(self._work, str(number))
 
@@ -94,6 +104,8 @@ class Worker:
             release.start()
             release.join(_LAST)
         self._flights.stop()
+        if self._told is not None:
+            self._told.join(_FAREWELL)
 
     def _join(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -135,7 +147,7 @@ class Worker:
             if drained.released:
                 # No other event should lose an attempt to a worker that ends.
                 self._halt()
-            self.scheduler.finish(lane, drained.due, again=drained.again)
+            self.scheduler.finish(lane, drained.due, again=drained.again or drained.released)
             failures = failures + 1 if drained.failed else 0
             if failures:
                 self._stop.wait(min(0.1 * 2.0 ** min(failures, 10), _LONGEST_BACKOFF))
@@ -160,13 +172,26 @@ class Worker:
                     next_sweep = time.monotonic() + self._config.sweep_interval
                     if self._tally.signals.wanted:
                         self._tally.signals.measured(self._store.counts())
-                self._find(max(0, self._last - _OVERLAP))
+                if self._engine is None:
+                    self._find(max(0, self._last - _OVERLAP))
             except StoreError as error:
                 _LOGGER.warning("could not look for events: %s", error)
             except Exception:
                 _LOGGER.exception("could not look for events")
             if self._stop.wait(self._config.poll_interval):
                 return
+
+    def _hear(self, engine: Engine) -> None:
+        """Let the engine tell which lanes to drain."""
+        config = self._config
+        settings = EngineSettings(
+            workers=config.workers, sweep_interval=config.sweep_interval, heartbeat_timeout=config.lease, grace=config.grace
+        )
+        try:
+            engine.run(self.scheduler, self._stop, self._store, settings)
+        except Exception:
+            _LOGGER.exception("the engine failed; from now on this worker looks for events by itself")
+            self._engine = None
 
     def _find(self, after: int) -> None:
         """Have the lanes of the events with ids above *after* looked at."""

@@ -9,11 +9,12 @@ statement that is run all the time is prepared in the session.
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from atom_stripe._extras import require
-from atom_stripe.errors import ConfigurationError, StoreError
+from atom_stripe.errors import ClientClosedError, ConfigurationError, StoreError
 from atom_stripe.stores._sql import failures
 from atom_stripe.stores._sql.engines import direct
 from atom_stripe.stores._sql.statements import POSTGRESQL, SQLITE
@@ -22,7 +23,6 @@ with require("sqlalchemy", extra="sql"):
     from sqlalchemy import Engine, exc
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Generator, Sequence
 
     from psycopg import Connection
@@ -42,6 +42,10 @@ _DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_se
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '10s'; {_DURABLE}"
 _FULL = 2
 _DIRECT = "atom_stripe.direct"
+_FILE = "atom_stripe.file"
+_CLOSED = "this store is closed: make a new one"
+_DEADLOCK = "40P01"
+_DEADLOCKS = 3
 
 
 class Session(Protocol):
@@ -97,12 +101,13 @@ class _Postgres:
 class _SQLite:
     def __init__(self, pooled: PoolProxiedConnection) -> None:
         self.connection = cast("sqlite3.Connection", pooled.driver_connection)
+        self._facts = pooled.info
 
     def read(self, statement: Statement, *, often: bool = False) -> list[Row]:  # noqa: ARG002 - every statement is kept prepared
         return self.connection.execute(statement.sql, statement.parameters).fetchall()
 
     def begin(self) -> None:
-        _begin_sqlite(self.connection)
+        _begin_sqlite(self.connection, self._facts)
 
     def write(self, statement: Statement, *, often: bool = False) -> int:  # noqa: ARG002 - every statement is kept prepared
         return self.connection.execute(statement.sql, statement.parameters).rowcount
@@ -117,13 +122,35 @@ class _SQLite:
         pass
 
 
-def _begin_sqlite(connection: sqlite3.Connection) -> None:
+def _begin_sqlite(connection: sqlite3.Connection, facts: dict[Any, Any]) -> None:
     if connection.in_transaction:
         return  # a connection that is always in one (autocommit=False)
+    _check_file(connection, facts)
     if connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
         connection.execute("PRAGMA synchronous = FULL")
     # The lock to write comes first: who begins by reading may find that another one wrote, and has to begin again.
     connection.execute("BEGIN IMMEDIATE")
+
+
+def _check_file(connection: sqlite3.Connection, facts: dict[Any, Any]) -> None:
+    """Refuse a file that was removed or replaced: SQLite would go on writing to one that nobody can open any more."""
+    if _FILE not in facts:
+        name = connection.execute("PRAGMA database_list").fetchone()[2]
+        facts[_FILE] = name, _identity(name)
+    name, identity = facts[_FILE]
+    if name and (identity is None or _identity(name) != identity):
+        msg = "the file was removed or replaced"
+        moved = sqlite3.OperationalError(msg)
+        moved.sqlite_errorcode, moved.sqlite_errorname = sqlite3.SQLITE_READONLY_DBMOVED, "SQLITE_READONLY_DBMOVED"
+        raise moved
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - once for each transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Failed(NamedTuple):
@@ -134,12 +161,13 @@ class _Failed(NamedTuple):
 
 
 class Database:
-    """The connections of *engine*, and what is done with them. *owned*: ``close`` closes them."""
+    """The connections of *engine*, and what is done with them, until it is closed. *owned*: ``close`` closes them."""
 
     def __init__(self, engine: Engine, *, owned: bool = False) -> None:
         self.dialect = supported(engine)
         self.engine = engine
         self._owned = owned
+        self._closed = False
         self._process = os.getpid()
         self._session: Callable[[PoolProxiedConnection], Session] = _Postgres if self.dialect == POSTGRESQL else _SQLite
 
@@ -180,7 +208,7 @@ class Database:
 
     def transact(self, work: Callable[[Session], T], doing: str) -> T:
         """
-        Run *work* in one transaction, put what it wrote on disk, and return what it returned.
+        Run *work* in one transaction, put what it wrote on disk, and return what it returned. After a deadlock it is run again.
 
         Raises:
             StoreError: It could not be done. If the connection broke, nobody knows whether it was.
@@ -198,14 +226,29 @@ class Database:
         result = self._attempt(attempt)
         if isinstance(result, _Failed) and result.lost and not begun:
             result = self._attempt(attempt)
+        for _ in range(_DEADLOCKS):
+            # Among those who wait for each other the server undid this one, so the others are through.
+            if not (isinstance(result, _Failed) and result.failure.code == _DEADLOCK):
+                break
+            result = self._attempt(attempt)
         if isinstance(result, _Failed):
             raise result.failure.error(doing, unknown=result.lost and begun)
         return result
 
     def close(self) -> None:
-        """Close the connections, if the engine was made for them."""
+        """Close the connections, if the engine was made for them: those in use when their work is done."""
+        self._closed = True
         if self._owned:
             self.engine.dispose()
+
+    def _demand_open(self) -> None:
+        if self._closed:
+            raise ClientClosedError(_CLOSED)
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether a connection may stay open when its work is done. An engine makes new ones also after its pool was closed."""
+        return not (self._closed and self._owned)
 
     @contextmanager
     def transaction(self, doing: str) -> Generator[SqlConnection]:
@@ -215,6 +258,7 @@ class Database:
         Raises:
             StoreError: It could not be begun or committed. What the caller's own statements raise is the caller's.
         """
+        self._demand_open()
         self._notice_fork()
         with ExitStack() as stack:
             connection, begun = self._begun(stack, doing)
@@ -236,6 +280,8 @@ class Database:
             attempt = ExitStack()
             try:
                 connection = attempt.enter_context(self.engine.connect())
+                attempt.callback(self._leave, connection)
+                self._demand_open()
                 begun = self._begin(connection, attempt)
             except Exception as error:
                 attempt.close()
@@ -260,8 +306,12 @@ class Database:
         before, plain.isolation_level = plain.isolation_level, None
         stack.callback(setattr, plain, "isolation_level", before)
         begun = connection.begin()
-        _begin_sqlite(plain)
+        _begin_sqlite(plain, connection.connection.info)
         return begun
+
+    def _leave(self, connection: SqlConnection) -> None:
+        if not (self._keeps or connection.closed or connection.invalidated):
+            connection.invalidate()
 
     @staticmethod
     def _told(call: Callable[[], T], doing: str, *, unknown: bool = False) -> T:
@@ -287,11 +337,14 @@ class Database:
 
         A failure is returned and not raised: an error that is raised while another one is handled drags that one along, values and all.
         """
+        self._demand_open()
         self._notice_fork()
         pooled = session = None
         sound = False
         try:
             pooled = self.engine.raw_connection()
+            # Somebody may have closed it while this one waited for its connection.
+            self._demand_open()
             session = self._session(pooled)
             result = work(session)
             session.leave()
@@ -306,7 +359,7 @@ class Database:
             return result
         finally:
             if pooled is not None:
-                if not sound:
+                if not (sound and self._keeps):
                     # Whatever state it is in, nobody else shall meet it.
                     pooled.invalidate()
                 pooled.close()

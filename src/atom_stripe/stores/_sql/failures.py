@@ -75,5 +75,7 @@ def _sqlite(name: str, error: sqlite3.Error) -> Failure:
     if code is None:
         return Failure(name, "", retryable=False)
     # SQLite tells this case by its words alone; they name tables and columns, never values.
+    # The next connection finds the file that is there now.
+    moved = code == sqlite3.SQLITE_READONLY_DBMOVED
     missing = code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column", "table "))
-    return Failure(name, error.sqlite_errorname, retryable=code & 0xFF in _SQLITE_PASSING, no_table=missing)
+    return Failure(name, error.sqlite_errorname, retryable=moved or code & 0xFF in _SQLITE_PASSING, no_table=missing)

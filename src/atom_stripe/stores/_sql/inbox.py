@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
-    from atom_stripe.protocols import Appended, Arrival, InboxQuery, Refusal, Step
+    from atom_stripe.protocols import Appended, Arrival, InboxQuery, Refusal, Step, Wake
     from atom_stripe.stores._sql.database import Session
 
 T = TypeVar("T")
@@ -56,8 +56,6 @@ class SqlInboxStore:
     An ``InboxStore`` in SQLite or PostgreSQL. Threads share it; a process that was forked gets connections of its own.
 
     *engine*: an ``Engine`` of yours, for ``sqlite://`` or ``postgresql+psycopg://``; ``close`` leaves it open unless *close_engine* is true.
-    *wake*: called with the driver's connection and the lanes in which there is something new to do, inside the transaction that stores it; if it
-    raises, nothing was stored.
 
     What a method has written is on disk when it returns: ``synchronous_commit`` and ``synchronous = FULL`` are asked for, whatever is
     configured. Claims end by the clock of PostgreSQL, or of the machine that SQLite is on. No lock outlives a transaction, so PgBouncer's
@@ -71,17 +69,16 @@ class SqlInboxStore:
         self,
         engine: Engine,
         *,
-        wake: Callable[[Any, Sequence[str]], None] | None = None,
         close_engine: bool = False,
     ) -> None:
         self._database = Database(engine, owned=close_engine)
         self._is_postgres = self._database.dialect == POSTGRESQL
         self._statements = inbox_statements(self._database.dialect)
-        self._ingest = Ingest(self._statements, wake)
+        self._ingest = Ingest(self._statements)
         self._writes: _Writes = _Direct(self._database) if self._is_postgres else Turns(self._database)
 
     @classmethod
-    def from_url(cls, url: str | URL, *, wake: Callable[[Any, Sequence[str]], None] | None = None) -> Self:
+    def from_url(cls, url: str | URL) -> Self:
         """
         Return a store with an engine of its own: ``sqlite:///path``, ``postgresql://…`` or ``postgres://…``. ``close()`` closes it.
 
@@ -89,19 +86,25 @@ class SqlInboxStore:
             ConfigurationError: *url* is no such URL.
             MissingExtraError: psycopg is not installed.
         """
-        return cls(engine_from(url), wake=wake, close_engine=True)
+        return cls(engine_from(url), close_engine=True)
 
     @property
     def writers(self) -> int:
         """How many threads may well append at a time: while one batch of two goes to disk, PostgreSQL takes the other."""
         return 2 if self._is_postgres else 1
 
-    def append(self, arrivals: Sequence[Arrival | Refusal], /) -> Sequence[Appended | StoreError | None]:
+    @property
+    def wakes(self) -> bool:
+        """Whether an engine can tell other processes of what is stored: on PostgreSQL."""
+        return self._is_postgres
+
+    def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """
         Store *arrivals* durably in one transaction, and return for each what became of it; ``None`` for a refusal.
 
         An arrival that the database does not take fails alone: its entry is the error. A duplicate of a parked event makes its parked
-        handlers pending again, with their attempts counted anew.
+        handlers pending again, with their attempts counted anew. *wake* is called inside the transaction with the driver's connection and the lanes
+        in which there is something new to do; if it raises, nothing is stored.
 
         Raises:
             StoreError: The database is away, or refused; nothing was stored. After a broken connection it may have been: sent again, it
@@ -110,11 +113,11 @@ class SqlInboxStore:
         if not arrivals:
             return []
         try:
-            return self._writes.run(lambda session: self._ingest.together(session, arrivals), STORING)
+            return self._writes.run(lambda session: self._ingest.together(session, arrivals, wake), STORING)
         except StoreError as error:
             if error.retryable:
                 raise
-        return self._writes.run(lambda session: self._ingest.apart(session, arrivals), STORING)
+        return self._writes.run(lambda session: self._ingest.apart(session, arrivals, wake), STORING)
 
     def waiting(self, after: int, limit: int, /) -> Sequence[Waiting]:
         """
@@ -279,7 +282,11 @@ class SqlInboxStore:
         def work(session: Session) -> list[InboxRecord]:
             changed: list[InboxRecord] = []
             for start in range(0, len(wanted), _AT_ONCE):
-                rows = session.read(self._statements.records(wanted[start : start + _AT_ONCE]))
+                some = wanted[start : start + _AT_ONCE]
+                if self._is_postgres:
+                    # Who waits here for a purge looks only afterwards, in a statement of its own, which sees that the payload is gone.
+                    session.read(self._statements.lock_events(some))
+                rows = session.read(self._statements.records(some))
                 [(now,)] = session.read(self._statements.get("now", now=time.time()))
                 changed += self._change(session, [inbox_record(row) for row in rows], change, now)
             if entry is not None:
@@ -400,7 +407,10 @@ class SqlInboxStore:
         self._writes.run(lambda session: session.write(statement), "keep a value")
 
     def close(self) -> None:
-        """Close the connections: those that ``from_url`` opened, and those of an engine of yours with *close_engine*."""
+        """
+        Close the connections: those that ``from_url`` opened, and those of an engine of yours with *close_engine*. Later calls raise
+        ``ClientClosedError``.
+        """
         self._database.close()
 
     def __enter__(self) -> Self:

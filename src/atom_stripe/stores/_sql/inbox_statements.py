@@ -70,7 +70,7 @@ _SQL = {
         SELECT {now}, p.pending, p.oldest,
             (SELECT count(*) FROM stripe_events WHERE status = 'parked'),
             (SELECT count(*) FROM stripe_events WHERE due_at IS NOT NULL AND due_at > {now} AND status = 'pending'),
-            (SELECT count(*) FROM stripe_events WHERE run IS NOT NULL AND run_until > {now})
+            (SELECT count(*) FROM stripe_events WHERE run IS NOT NULL AND run_until > {now} AND status = 'pending')
         FROM (SELECT count(*) AS pending, min(received_at) AS oldest FROM stripe_events WHERE status = 'pending' AND id > 0) AS p
     """,
     "purge": """
@@ -229,6 +229,11 @@ class InboxStatements:
         if query.payloads:
             wanted = wanted.add_columns(PAYLOADS.c.payload).outerjoin(PAYLOADS, PAYLOADS.c.id == columns.id)
         return statement(self.dialect, wanted.order_by(columns.id).limit(max(0, min(query.limit, _MOST))))
+
+    def lock_events(self, ids: Sequence[int]) -> Statement:
+        """Return what keeps others from writing the events *ids*, or purging them, until the transaction ends. PostgreSQL only."""
+        wanted = select(EVENTS.c.id).where(EVENTS.c.id.in_(list(ids))).order_by(EVENTS.c.id).with_for_update()
+        return statement(self.dialect, wanted)
 
     def records(self, ids: Sequence[int]) -> Statement:
         """Return what reads the events *ids* with their payloads, for a change: nobody else writes them meanwhile."""

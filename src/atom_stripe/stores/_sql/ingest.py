@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from atom_stripe.protocols import Appended, Arrival, HandlerState, Refusal
+from atom_stripe.errors import StoreError
+from atom_stripe.protocols import Appended, Arrival, Refusal
+from atom_stripe.stores._inbox_rows import requeued
 from atom_stripe.stores._sql import failures
 from atom_stripe.stores._sql.inbox_statements import (
     DELIVER_SQLITE,
@@ -24,16 +25,16 @@ from atom_stripe.stores._sql.inbox_statements import (
 from atom_stripe.stores._sql.statements import POSTGRESQL, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from atom_stripe.errors import StoreError
-    from atom_stripe.protocols import DeliveryOutcome, InboxRecord
+    from atom_stripe.protocols import DeliveryOutcome, Wake
     from atom_stripe.stores._sql.database import Session
 
 _SIZES = (64, 32, 16, 8, 4, 2, 1)
 
 STORING = "store an event"
 _WAKING = "wake the engine, so it stored nothing"
+_NO_TABLES = "could not wake the engine, so nothing was stored: it has no tables. Call its upgrade(), or run atom-stripe db upgrade --engine …"
 
 _key = attrgetter("account", "livemode", "event_id")
 
@@ -47,47 +48,51 @@ class _Present(NamedTuple):
 
 
 class Ingest:
-    """Writes batches. *wake*: see ``SqlInboxStore``."""
+    """Writes batches."""
 
-    def __init__(self, statements: InboxStatements, wake: Callable[[Any, Sequence[str]], None] | None) -> None:
+    def __init__(self, statements: InboxStatements) -> None:
         self._statements = statements
-        self._wake = wake
         self._is_postgres = statements.dialect == POSTGRESQL
 
-    def together(self, session: Session, batch: Sequence[Arrival | Refusal]) -> list[Appended | StoreError | None]:
+    def together(
+        self, session: Session, batch: Sequence[Arrival | Refusal], wake: Wake | None
+    ) -> list[Appended | StoreError | None]:
         """Write *batch*. Fails if the database does not take one of them."""
         results = self._write(session, batch)
-        self._call(session, results)
+        _tell(wake, session, results)
         return results
 
-    def apart(self, session: Session, batch: Sequence[Arrival | Refusal]) -> list[Appended | StoreError | None]:
-        """Write *batch* one by one. What the database does not take is an error among the results."""
-        results: list[Appended | StoreError | None] = []
-        for arrival in batch:
-            session.write(Statement("SAVEPOINT one", {}))
-            error = self._try(session, arrival, results)
-            if error is not None:
-                session.write(Statement("ROLLBACK TO SAVEPOINT one", {}))
-                results.append(error)
-                refusal = Refusal(endpoint=arrival.endpoint, reason=type(error).__name__, received_at=arrival.received_at)
-                if self._try(session, refusal, []):
-                    session.write(Statement("ROLLBACK TO SAVEPOINT one", {}))
-            session.write(Statement("RELEASE SAVEPOINT one", {}))
-        self._call(session, results)
+    def apart(self, session: Session, batch: Sequence[Arrival | Refusal], wake: Wake | None) -> list[Appended | StoreError | None]:
+        """Write of *batch* what the database takes. What it does not take is an error among the results."""
+        results: list[Appended | StoreError | None] = [self._tried(session, arrival) for arrival in batch]
+        sound: dict[int, Arrival | Refusal] = {}
+        for place, arrival in enumerate(batch):
+            if (error := results[place]) is None:
+                sound[place] = arrival
+                continue
+            refusal = Refusal(endpoint=arrival.endpoint, reason=type(error).__name__, received_at=arrival.received_at)
+            if self._tried(session, refusal) is None:
+                sound[place] = refusal
+        # Together, because rows are locked in one order, whoever locks them: one by one it would be that of their arrival.
+        for place, result in zip(sound, self.together(session, list(sound.values()), wake), strict=True):
+            results[place] = results[place] or result
         return results
 
-    def _try(self, session: Session, arrival: Arrival | Refusal, results: list[Appended | StoreError | None]) -> StoreError | None:
+    def _tried(self, session: Session, arrival: Arrival | Refusal) -> StoreError | None:
+        """Return why the database does not take *arrival*, if it does not. Nothing is written, and nothing stays locked."""
+        session.write(Statement("SAVEPOINT one", {}))
+        failure = None
         try:
-            results += self._write(session, [arrival])
+            self._write(session, [arrival])
         except Exception as error:
             if not failures.is_failure(error):
                 raise
             failure = failures.read(error)
             if failure.retryable or failure.no_table or session.lost():
                 raise
-        else:
-            return None
-        return failure.error(STORING)
+        session.write(Statement("ROLLBACK TO SAVEPOINT one", {}))
+        session.write(Statement("RELEASE SAVEPOINT one", {}))
+        return None if failure is None else failure.error(STORING)
 
     def _write(self, session: Session, batch: Sequence[Arrival | Refusal]) -> list[Appended | StoreError | None]:
         results: list[Appended | StoreError | None] = [None] * len(batch)
@@ -161,13 +166,13 @@ class Ingest:
         return [_Present(*session.connection.execute(PRESENT_SQLITE, _key(arrival)).fetchone()) for arrival in arrivals]
 
     def _requeue(self, session: Session, ids: Sequence[int]) -> set[int]:
-        """Let the parked handlers of *ids* be tried again; returns those of *ids* that were still parked."""
+        """Let the parked handlers of *ids* be tried again; returns those of *ids* that had some."""
         done: set[int] = set()
         for row in session.read(self._statements.records(ids)):
-            record = inbox_record(row)
-            if record.status == "parked":
-                session.write(self._statements.write(_requeued(record)))
-                done.add(record.id)
+            again = requeued(inbox_record(row))
+            if again is not None:
+                session.write(self._statements.write(again))
+                done.add(again.id)
         return done
 
     def _deliver(
@@ -182,25 +187,6 @@ class Ingest:
         values = {"at": arrival.received_at, "endpoint": arrival.endpoint, "outcome": outcome, "reason": reason, "event": event}
         session.write(self._statements.get("deliver", **values))
 
-    def _call(self, session: Session, results: Sequence[Appended | StoreError | None]) -> None:
-        """Wake whoever drains the lanes in which there is something new to do."""
-        if self._wake is None:
-            return
-        found = [result for result in results if isinstance(result, Appended) and result.outcome != "duplicate"]
-        lanes = list(dict.fromkeys(result.lane for result in found))
-        if not lanes:
-            return
-        try:
-            self._wake(session.connection, lanes)
-        except Exception as error:
-            if not failures.is_failure(error):
-                raise
-            failure = failures.read(error)
-            failed = failure._replace(no_table=False).error(_WAKING)
-        else:
-            return
-        raise failed
-
 
 def _pieces(count: int) -> Iterator[tuple[int, int]]:
     """Cut *count* rows into pieces of few sizes, so that few statements have to be kept prepared."""
@@ -211,8 +197,21 @@ def _pieces(count: int) -> Iterator[tuple[int, int]]:
             start += size
 
 
-def _requeued(record: InboxRecord) -> InboxRecord:
-    handlers = {
-        name: HandlerState(error=state.error) if state.status == "parked" else state for name, state in record.handlers.items()
-    }
-    return replace(record, status="pending", due_at=None, finished_at=None, handlers=handlers)
+def _tell(wake: Wake | None, session: Session, results: Sequence[Appended | StoreError | None]) -> None:
+    """Wake whoever drains the lanes in which there is something new to do."""
+    if wake is None:
+        return
+    found = [result for result in results if isinstance(result, Appended) and result.outcome != "duplicate"]
+    lanes = list(dict.fromkeys(result.lane for result in found))
+    if not lanes:
+        return
+    try:
+        wake(session.connection, lanes)
+    except Exception as error:
+        if not failures.is_failure(error):
+            raise
+        failure = failures.read(error)
+        failed = StoreError(_NO_TABLES) if failure.no_table else failure.error(_WAKING)
+    else:
+        return
+    raise failed
