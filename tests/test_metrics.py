@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atom_stripe._engine.inbox.signals import Signals
+from atom_stripe._engine.inbox.tally import Tally
 from atom_stripe.metrics import INSTRUMENTS, NoMetrics, OpenTelemetryMetrics
 from atom_stripe.protocols import InboxCounts
 
@@ -67,6 +68,7 @@ def test_the_names() -> None:
         ("failed", ["inbox_attempts_total{outcome=failed} 1"]),
         ("parked", ["inbox_attempts_total{outcome=parked} 1", "inbox_dead_total{} 1"]),
         ("claims_lost", ["inbox_lease_lost_total{} 1"]),
+        ("recovered", ["inbox_sweeper_recovered_total{} 1"]),
         ("timeouts", ["inbox_timeouts_total{} 1"]),
         ("store_failures", ["inbox_store_failures_total{} 1"]),
         ("unparsable", []),
@@ -77,6 +79,23 @@ def test_what_is_counted(counted: str, told: list[str]) -> None:
     noted = Noted()
     signals(noted).happened(counted)
     assert noted.lines == told
+
+
+def test_what_is_counted_at_once() -> None:
+    """Several of the same are one call, and the inbox's own counts say the same."""
+    noted = Noted()
+    tally = Tally(signals(noted))
+    tally.count("recovered", 3)
+    tally.count("recovered")
+    assert noted.lines == ["inbox_sweeper_recovered_total{} 3", "inbox_sweeper_recovered_total{} 1"]
+    assert tally.counts() == {"recovered": 4}
+
+
+def test_what_is_stored_together() -> None:
+    """The size of each batch is told."""
+    noted = Noted()
+    signals(noted).stored_together(17)
+    assert noted.lines == ["inbox_group_commit_batch_size{} 17"]
 
 
 def test_what_is_measured() -> None:
@@ -177,6 +196,7 @@ class Meter:
         self, name: str, unit: str = "", description: str = "", *, explicit_bucket_boundaries_advisory: Any = None
     ) -> Any:
         assert list(explicit_bucket_boundaries_advisory) == sorted(explicit_bucket_boundaries_advisory)
+        assert (explicit_bucket_boundaries_advisory[0] < 1) == (unit == "s")
         return self._make("histogram", "record", name, unit, description)
 
 

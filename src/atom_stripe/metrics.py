@@ -35,6 +35,9 @@ INSTRUMENTS: Mapping[str, Instrument] = {
         "counter", "{delivery}", "Deliveries, by what became of them: stored, duplicate, requeued, refused, busy.", ("result",)
     ),
     "atom_stripe_webhook_ack_seconds": Instrument("histogram", "s", "From a verified delivery to its durable answer."),
+    "atom_stripe_inbox_group_commit_batch_size": Instrument(
+        "histogram", "{delivery}", "Deliveries that were written to the store together, in one transaction."
+    ),
     "atom_stripe_inbox_events": Instrument(
         "gauge", "{event}", "Events in the inbox: pending, and of those running and delayed; parked.", ("status",)
     ),
@@ -52,6 +55,11 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     ),
     "atom_stripe_inbox_dead_total": Instrument("counter", "{handler}", "Handlers that gave up on an event, which is parked."),
     "atom_stripe_inbox_lease_lost_total": Instrument("counter", "{claim}", "Claims that were lost to another worker."),
+    "atom_stripe_inbox_sweeper_recovered_total": Instrument(
+        "counter",
+        "{lane}",
+        "Lanes that had work and no alarm, so that the sweeper had to find them. 0, unless processes die or operators replay.",
+    ),
     "atom_stripe_inbox_timeouts_total": Instrument(
         "counter", "{attempt}", "Attempts that took longer than their handler's timeout."
     ),
@@ -95,8 +103,9 @@ class NoMetrics:
         """Keep nothing."""
 
 
-# Seconds: from the time of one commit to that of the longest handlers.
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0)
+# From the time of one commit to that of the longest handlers.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0)
+_NUMBERS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
 class OpenTelemetryMetrics:
@@ -131,8 +140,7 @@ class OpenTelemetryMetrics:
 
 def _made(meter: Any, name: str, one: Instrument) -> Any:
     if one.kind == "histogram":
-        return meter.create_histogram(
-            name, unit=one.unit, description=one.description, explicit_bucket_boundaries_advisory=_BUCKETS
-        )
+        buckets = _SECONDS if one.unit == "s" else _NUMBERS
+        return meter.create_histogram(name, unit=one.unit, description=one.description, explicit_bucket_boundaries_advisory=buckets)
     make = meter.create_counter if one.kind == "counter" else meter.create_gauge
     return make(name, unit=one.unit, description=one.description)

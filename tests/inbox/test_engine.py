@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from atom_stripe._engine.inbox.scheduler import Scheduler
 from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.inbox import HandlerRetry, InboxConfig, WebhookInbox
-from atom_stripe.protocols import Appended, InboxQuery
+from atom_stripe.protocols import Appended, EngineHealth, InboxQuery
 from atom_stripe.stores.inbox_memory import MemoryInboxStore
 from atom_stripe.stores.sql import SqlInboxStore
 from atom_stripe.testing import FaultyInboxStore
@@ -45,6 +46,7 @@ class FakeEngine:
         self.error = error
         self.woken: list[str] = []
         self.nudged: list[list[str]] = []
+        self.recovered = 0
         self.settings: EngineSettings | None = None
         self.jobs: list[bool] = []
         self._lanes: LaneQueue | None = None
@@ -66,6 +68,9 @@ class FakeEngine:
             for lane in lanes:
                 self._lanes.job(lane).add_done_callback(lambda future: self.jobs.append(future.result()))
 
+    def health(self) -> EngineHealth:
+        return EngineHealth(running=True, listening=True, restarts=0, error=None, waiting=0, recovered=self.recovered)
+
     def run(self, lanes: LaneQueue, stop: Event, store: Any, settings: EngineSettings, /) -> None:
         if self.error is not None:
             raise self.error
@@ -75,8 +80,9 @@ class FakeEngine:
 
 def new_inbox(engine: Any, store: Any = None, **settings: Any) -> tuple[WebhookInbox, list[str]]:
     """Return an inbox whose handler notes the events."""
+    metrics = settings.pop("metrics", None)
     config = InboxConfig(**{"workers": 2, "poll_interval": 0.05, "sweep_interval": 600.0, **settings})
-    inbox = WebhookInbox(WebhookVerifier(WEBHOOK_SECRET), store or WakingStore(), engine=engine, config=config)
+    inbox = WebhookInbox(WebhookVerifier(WEBHOOK_SECRET), store or WakingStore(), engine=engine, config=config, metrics=metrics)
     seen: list[str] = []
 
     @inbox.on("*", name="note", retry=HandlerRetry.NONE)
@@ -171,11 +177,29 @@ def test_a_nudge_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> N
 
 def test_an_engine_needs_a_store_that_wakes(tmp_path: Any) -> None:
     """An engine beside an inbox in memory or in SQLite is refused at once, with the reason."""
-    for store in (MemoryInboxStore(), FaultyInboxStore(MemoryInboxStore()), SqlInboxStore.from_url(f"sqlite:///{tmp_path / 'a.db'}")):
+    for store in (
+        MemoryInboxStore(),
+        FaultyInboxStore(MemoryInboxStore()),
+        SqlInboxStore.from_url(f"sqlite:///{tmp_path / 'a.db'}"),
+    ):
         with pytest.raises(ConfigurationError, match="needs an inbox on PostgreSQL"):
             new_inbox(FakeEngine(), store)
     with pytest.raises(ConfigurationError, match="needs an inbox on PostgreSQL"):
         MemoryInboxStore().append([], lambda connection, lanes: None)
+
+
+def test_what_the_sweeper_found_is_counted_once() -> None:
+    """What the engine's sweeper recovers is told to the metrics as it grows."""
+    engine = FakeEngine()
+    told: list[float] = []
+    metrics = SimpleNamespace(gauge=lambda *_: None, observe=lambda *_: None)
+    metrics.count = lambda name, value, labels: told.append(value) if name.endswith("sweeper_recovered_total") else None
+    inbox, _ = new_inbox(engine, sweep_interval=0.01, metrics=metrics)
+    with inbox, inbox.worker():
+        for total in (3, 5):
+            engine.recovered = total
+            wait_for(lambda total=total: sum(told) == total)
+    assert told == [3, 2]
 
 
 # What a job stands for.

@@ -59,6 +59,8 @@ def test_the_life_of_two_events(make: Any) -> None:
         inbox.receive(b"{}", "t=1,v1=00")
     assert noted.of("webhook_received_total") == [("stored",), ("duplicate",), ("stored",), ("refused",)]
     assert len(noted.of("webhook_ack_seconds")) == 3
+    inbox.close()
+    assert sum(value for name, _, value in noted.values if name == "inbox_group_commit_batch_size") == 4
     world.drain()
     assert noted.of("inbox_attempts_total") == [("handled",), ("handled",), ("parked",)]
     assert noted.of("inbox_dead_total") == [()]

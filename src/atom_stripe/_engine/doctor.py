@@ -63,12 +63,12 @@ class Finding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
     """
-    What is examined. *handlers*: the patterns of each handler by its name. *connect*: whether events of connected accounts are wanted, ``None`` if
-    only the types say. *inbox_livemode*: the mode of the inbox, ``None`` for both.
+    What is examined. *handlers*: the patterns of each handler by its name, ``None`` if they are not known. *connect*: whether events of connected
+    accounts are wanted, ``None`` if only the types say. *inbox_livemode*: the mode of the inbox, ``None`` for both.
     """
 
     endpoints: Sequence[RegisteredEndpoint]
-    handlers: Mapping[str, tuple[str, ...]]
+    handlers: Mapping[str, tuple[str, ...]] | None
     url: str | None
     connect: bool | None
     livemode: bool
@@ -197,7 +197,8 @@ def _accounts(patient: Patient) -> Iterator[Finding]:
                 remedy=f"endpoints.ensure(…, connect=…, adopt={one.id!r})",
                 endpoint=one.id,
             )
-    wanted = sorted(pattern for patterns in patient.handlers.values() for pattern in patterns if pattern in _OF_CONNECTED)
+    handlers = patient.handlers or {}
+    wanted = sorted(pattern for patterns in handlers.values() for pattern in patterns if pattern in _OF_CONNECTED)
     if (patient.connect or (patient.connect is None and wanted)) and listening and not _listening(patient, connect=True):
         what = f"{', '.join(wanted)} arise" if wanted else "events of your users' accounts arise"
         yield Finding(
@@ -209,6 +210,8 @@ def _accounts(patient: Patient) -> Iterator[Finding]:
 
 
 def _types(patient: Patient) -> Iterator[Finding]:
+    if patient.handlers is None:
+        return
     listening = _listening(patient)
     subscribed = {event for one in listening for event in one.enabled_events}
     for name, patterns in patient.handlers.items():

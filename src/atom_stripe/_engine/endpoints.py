@@ -71,6 +71,11 @@ class EndpointFlow:
         """Return what a repr may show."""
         return self._access.describe()
 
+    async def headers(self) -> Mapping[str, str]:
+        """Ask for something small, and return the headers of the answer, their names in lower case."""
+        answer = await self._calls.object(_LIST, {"limit": 1})
+        return answer.last_response.headers if answer.last_response else {}
+
     async def all(self) -> tuple[RegisteredEndpoint, ...]:
         """Return all endpoints, the newest first."""
         listing = Listing(self._calls, _LIST, {"limit": 100}, _LIST.path)
@@ -274,8 +279,12 @@ def store_of(inbox: Any) -> InboxStore | None:
 
 
 async def examine(flow: EndpointFlow, inbox: Any, *, url: str | None, connect: bool | None) -> tuple[Finding, ...]:
-    """Compare what Stripe has with the handlers of *inbox*."""
-    if isinstance(inbox, Mapping):
+    """Compare what Stripe has with the handlers of *inbox*, an inbox or the types of each handler; ``None``: with no handlers."""
+    handlers: dict[str, tuple[str, ...]] | None
+    mode: bool | None
+    if inbox is None:
+        handlers = mode = None
+    elif isinstance(inbox, Mapping):
         handlers = {str(name): (types,) if isinstance(types, str) else tuple(types) for name, types in inbox.items()}
         mode = None
     else:

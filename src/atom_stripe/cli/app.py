@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from atom_stripe import __version__
 from atom_stripe._extras import require
-from atom_stripe.cli import connections, db, inbox, keys, worker
+from atom_stripe.cli import connections, db, doctor, endpoints, inbox, keys, worker
 from atom_stripe.cli.output import JSON, emit, note
 from atom_stripe.errors import AtomStripeError, ConfigurationError, MissingExtraError
 
@@ -43,7 +43,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="atom-stripe",
     cls=Commands,
-    help="Keys, connections, events and tables of atom-stripe.",
+    help="Keys, connections, events, webhook endpoints and tables of atom-stripe.",
     no_args_is_help=True,
     # Errors are ours to tell, and help is the same text at every width and in every terminal.
     pretty_exceptions_enable=False,
@@ -54,7 +54,9 @@ app.add_typer(keys.group, name="keys")
 app.add_typer(connections.group, name="connections")
 app.add_typer(db.group, name="db")
 app.add_typer(inbox.group, name="inbox")
+app.add_typer(endpoints.group, name="endpoints")
 app.command("worker")(worker.worker)
+app.command("doctor")(doctor.doctor)
 
 
 def _version(*, value: bool) -> None:

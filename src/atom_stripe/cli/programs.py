@@ -67,5 +67,5 @@ def _imported(module: str) -> Any:
     except Exception as error:  # noqa: BLE001 - the program's own
         failure = error
     # Not its message: whatever it says is not ours to print.
-    msg = f"importing {module} failed with a {type(failure).__name__}; atom-stripe --debug worker … shows where"
+    msg = f"importing {module} failed with a {type(failure).__name__}; atom-stripe --debug … shows where"
     raise ConfigurationError(msg) from failure

@@ -221,8 +221,8 @@ class InboxStore(Protocol):
         Store *arrivals* durably in one transaction, and return for each what became of it; ``None`` for a refusal.
 
         Every one leaves a row in the log of deliveries. An arrival that the database does not take fails alone: its entry is the error,
-        and the others are stored. A duplicate of a parked event makes its parked handlers pending again. *wake* is called inside the transaction,
-        with the lanes in which there is something new to do; if it raises, nothing is stored.
+        and the others are stored. A duplicate of a parked event makes its parked handlers pending again, unless the event could not be read.
+        *wake* is called inside the transaction, with the lanes in which there is something new to do; if it raises, nothing is stored.
         """
         ...
 

@@ -79,6 +79,7 @@ class InboxCore:
             room=self.config.queue_length,
             retry_after=self.config.retry_after,
             wake=None if engine is None else engine.wake,
+            committing=self.tally.signals.stored_together,
         )
         self.intake = Intake(verifier, self.appender, self.config, lane=lane, clock=clock, tally=self.tally)
         self._clock = clock

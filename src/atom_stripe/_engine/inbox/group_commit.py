@@ -150,7 +150,7 @@ class GroupCommit:
 
     *writers*: threads, each with a batch at a time; ``None`` for as many as the store says in ``writers``, else one. *room*: arrivals that may
     wait. *batch*: how many are stored at once, at most. *retry_after*: seconds, of the errors. *drain*: how many seconds ``close`` takes at
-    most. *wake*: see ``InboxStore.append``. Threads start with the first arrival.
+    most. *wake*: see ``InboxStore.append``. *committing*: told how large each batch is. Threads start with the first arrival.
     """
 
     def __init__(
@@ -163,10 +163,16 @@ class GroupCommit:
         retry_after: float = _RETRY_AFTER,
         drain: float = _DRAIN,
         wake: Wake | None = None,
+        committing: Callable[[int], object] | None = None,
     ) -> None:
         self._drain = drain
         count = getattr(store, "writers", 1) if writers is None else writers
-        append: _Append = store.append if wake is None else lambda batch: store.append(batch, wake)
+
+        def append(batch: Sequence[Arrival | Refusal]) -> Sequence[Appended | StoreError | None]:
+            if committing is not None:
+                committing(len(batch))
+            return store.append(batch) if wake is None else store.append(batch, wake)
+
         self._writers = PerProcess(lambda: _Writers(append, count, room=room, batch=batch, retry_after=retry_after))
 
     def submit(self, delivery: Arrival | Refusal, /) -> Future[Appended | None]:

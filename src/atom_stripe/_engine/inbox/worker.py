@@ -72,6 +72,7 @@ class Worker:
         self._threads: list[threading.Thread] = []
         self._replaced = 0
         self._last = 0
+        self._recovered = 0
 
     def start(self, bridge: Bridge | None, cancel: Callable[[], object] | None) -> None:
         """
@@ -172,6 +173,7 @@ class Worker:
                     next_sweep = time.monotonic() + self._config.sweep_interval
                     if self._tally.signals.wanted:
                         self._tally.signals.measured(self._store.counts())
+                        self._count_recovered()
                 if self._engine is None:
                     self._find(max(0, self._last - _OVERLAP))
             except StoreError as error:
@@ -180,6 +182,13 @@ class Worker:
                 _LOGGER.exception("could not look for events")
             if self._stop.wait(self._config.poll_interval):
                 return
+
+    def _count_recovered(self) -> None:
+        """Count what the engine's sweeper has found since it was last asked."""
+        total = self._recovered if self._engine is None else self._engine.health().recovered
+        if total > self._recovered:
+            self._tally.count("recovered", total - self._recovered)
+        self._recovered = total
 
     def _hear(self, engine: Engine) -> None:
         """Let the engine tell which lanes to drain."""

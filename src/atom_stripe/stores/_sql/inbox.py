@@ -103,8 +103,8 @@ class SqlInboxStore:
         Store *arrivals* durably in one transaction, and return for each what became of it; ``None`` for a refusal.
 
         An arrival that the database does not take fails alone: its entry is the error. A duplicate of a parked event makes its parked
-        handlers pending again, with their attempts counted anew. *wake* is called inside the transaction with the driver's connection and the lanes
-        in which there is something new to do; if it raises, nothing is stored.
+        handlers pending again, with their attempts counted anew, unless the event could not be read. *wake* is called inside the transaction with
+        the driver's connection and the lanes in which there is something new to do; if it raises, nothing is stored.
 
         Raises:
             StoreError: The database is away, or refused; nothing was stored. After a broken connection it may have been: sent again, it
