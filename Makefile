@@ -11,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?=
 # One process for each core; the tests of a file stay together, as the code of a page of documentation must.
 PARALLEL ?= -n auto --dist loadfile
+# The fleets of tests/fleet sail in full size on the oldest Python, and with this share of their events on the newest.
+NEWEST_FLEET ?= 0.1
 BIN := .venv/bin
 RUN := $(BIN)/python
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 $(if $(UPGRADE),--upgrade) \
@@ -21,7 +23,7 @@ define step
 endef
 
 .PHONY: help env demo test lint types contracts check-generated unit wheel newest format generate requirements upgrade-stripe bench docs \
-	browser mutants clean
+	browser mutants soak clean
 
 help: ## List the commands
 	@printf 'make COMMAND, where COMMAND is one of\n\n'
@@ -67,7 +69,7 @@ wheel: env ## Build the package, install it as users do, and try what was instal
 
 newest: env ## Run the tests on the newest supported Python of this machine
 	$(call step,Tests on the newest Python)
-	@$(RUN) tools/environment.py newest -m pytest $(PARALLEL)
+	@FLEET_SCALE=$(NEWEST_FLEET) $(RUN) tools/environment.py newest -m pytest $(PARALLEL)
 
 format: env ## Sort imports, fix what can be fixed, lay out the code (ruff)
 	@$(BIN)/ruff check --fix-only --quiet
@@ -108,6 +110,13 @@ mutants: env ## Change _wire/ in every small way and see that a test notices (mu
 	@rm -rf mutants
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
+
+HOURS ?= 8
+RATE ?= 200
+BACKEND ?= postgres
+
+soak: env ## Let a fleet run for hours, with kills, restarts and new secrets (HOURS=8 RATE=200 BACKEND=postgres)
+	@$(RUN) -m tests.fleet.soak --hours $(HOURS) --rate $(RATE) --backend $(BACKEND)
 
 clean: ## Remove everything that these commands made
 	@rm -rf .venv .venv-* build dist mutants .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -364,8 +364,9 @@ class Database:
                     pooled.invalidate()
                 pooled.close()
         if failed.lost:
-            # The others in the pool are likely to be gone too. Those in use are left alone.
-            self.engine.dispose()
+            # The others in the pool are likely to be gone too, and are replaced when they are wanted. To dispose of the pool would leave those
+            # that are in use to the garbage collector, and their sockets open until then.
+            self.engine.pool._invalidate(cast("Any", pooled))  # noqa: SLF001 - what SQLAlchemy itself does about a connection that is lost
         return failed
 
 
