@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +50,56 @@ def caller(*arguments: str) -> Iterator[Callable[[int], dict[str, float]]]:
             return result
 
         yield calls
+
+
+@contextmanager
+def stripe_stub() -> Iterator[str]:
+    """Run what stands in for Stripe's API where a contender asks it for objects; yield its address."""
+    with _running("stripe_stub.py") as process:
+        yield f"http://127.0.0.1:{int(_line(process))}"
+
+
+@contextmanager
+def poster(url: str, connections: int) -> Iterator[Callable[[int], float]]:
+    """Run what posts deliveries to *url*; yield what makes it post a number of them and returns how many were answered in a second."""
+    with _running("poster.py", url, str(connections)) as process:
+
+        def post(count: int) -> float:
+            print(count, file=process.stdin, flush=True)
+            return count / float(json.loads(_line(process))["seconds"])
+
+        yield post
+
+
+@contextmanager
+def web_server(folder: Path, *command: str, **variables: str) -> Iterator[str]:
+    """
+    Run *command* in *folder*, with *variables* in its environment, and yield its address when it listens. ``{port}`` in the command is a port
+    that is free.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    filled = [part.format(port=port) for part in command]
+    with subprocess.Popen(filled, env={**environment(), **variables}, cwd=folder) as process:
+        try:
+            _await(port, process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _await(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when somebody listens on *port*."""
+    until = monotonic() + 60
+    while process.poll() is None and monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"{process.args!r} does not listen; what it said is above")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness import Figures, Row
 
 # Each of these files registers its benchmarks; they run in this order.
-FILES = ("webhooks", "decoding", "calls", "starting", "memory", "sealing", "tokens")
+FILES = ("webhooks", "decoding", "calls", "starting", "memory", "sealing", "tokens", "embedded", "ingest", "growth", "http_ingest")
 RESULTS = Path(__file__).parent / "results.json"
 _PACKAGES = (
     "stripe",
@@ -45,6 +45,7 @@ _PACKAGES = (
     "cryptography",
     "sqlalchemy",
     "psycopg",
+    "pgqueuer",
 )
 
 

@@ -44,12 +44,12 @@ def store(fleet: Fleet, lanes: list[str]) -> None:
 
 
 def test_three_processes_share_the_work_and_keep_the_order(fleet: Fleet) -> None:
-    """Three thousand events over fifty lanes and a hot one are each handled once, in order, by more than one process."""
+    """A thousand events over fifty lanes and a hot one are each handled once, in order, by more than one process."""
     fleet.start(3)
-    fill(fleet, 3000, 50)
-    wait_for(lambda: fleet.handled(3000))
+    fill(fleet, 1000, 50)
+    wait_for(lambda: fleet.handled(1000))
     found = fleet.report()
-    assert (found["effects"], found["doubled"], found["disordered"], found["overlaps"]) == (3000, 0, 0, 0)
+    assert (found["effects"], found["doubled"], found["disordered"], found["overlaps"]) == (1000, 0, 0, 0)
     assert found["workers"] > 1
     assert fleet.stop() == [0, 0, 0]
 

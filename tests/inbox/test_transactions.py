@@ -285,3 +285,21 @@ def test_a_rollback_that_fails_is_a_rollback(world: Any, make: Any) -> None:
     world.drain()
     assert world.store.effects == (2,)
     assert world.only().status == "done"
+
+
+def test_an_event_that_was_set_aside_in_a_transaction_is_tried_again_at_its_time(world: Any, make: Any) -> None:
+    """An unordered handler that failed is due by itself, though another one's transaction has written that, and no sweep comes."""
+    inbox = world.open(poll_interval=600.0, sweep_interval=600.0)
+    attempts: list[int] = []
+
+    def fail_once(event: Any, context: Any) -> None:
+        attempts.append(context.attempt)
+        if context.attempt == 1:
+            raise LookupError
+
+    retry = HandlerRetry(attempts=3, initial_delay=0.1, max_delay=0.1)
+    inbox.on("*", name="aside", ordering="none", retry=retry)(world.handler(fail_once))
+    inbox.on("*", name="h")(append(world, lambda event, context: event.id))
+    world.receive(make.event())
+    world.work(lambda: attempts == [1, 2])
+    assert world.store.effects == ("evt_1",)

@@ -86,7 +86,8 @@ def classes() -> dict[str, ast.ClassDef]:
     assert package is not None
     assert package.origin is not None
     found: dict[str, ast.ClassDef] = {}
-    for path in Path(package.origin).parent.glob("_*.py"):
+    folder = Path(package.origin).parent
+    for path in (*folder.glob("_*.py"), *folder.glob("checkout/_*.py"), *folder.glob("billing_portal/_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 for statement in node.body:

@@ -11,6 +11,7 @@ from atom_stripe.testing import StripeSandbox, resources
 from atom_stripe.testing._state import known
 from atom_stripe.testing._state.params import Choice, Either, Hash, ListOf
 from tests.sandbox.asking import NO_REDIRECTS, Asking
+from tests.sandbox.billing_world import billing_world
 from tests.sandbox.stripe_document import annotations, classes, mistakes, part_of, schemas
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def world() -> list[dict[str, Any]]:
         capabilities = f"/v1/accounts/{made[0]['id']}/capabilities"
         ask.post(f"{capabilities}/transfers", requested=True)
         gone = ask.delete(f"/v1/accounts/{made[2]['id']}")
+        billing = billing_world(sandbox, ask)
         sandbox.clock.advance(days=8)
         ask.delete(f"/v1/customers/{ask.post('/v1/customers')['id']}")
         lists = [
@@ -81,7 +83,7 @@ def world() -> list[dict[str, Any]]:
         lists += ["customers/" + customer["id"] + "/payment_methods", "events"]
         objects = [entry for name in lists for entry in ask.get(f"/v1/{name}", limit=100)["data"]]
         objects += [ask.get(f"/v1/payment_methods/{paid['payment_method']}"), ask.get("/v1/balance"), ask.get("/v1/account")]
-        objects += [*made, link, gone, *ask.get(capabilities)["data"]]
+        objects += [*billing, *made, link, gone, *ask.get(capabilities)["data"]]
     return objects + heard + [event["data"]["object"] for event in heard]
 
 
@@ -226,7 +228,17 @@ _UNDOCUMENTED = {
 }
 
 # Stripe's document lists these as expandable though they are objects or lists, which are only there when they are asked for.
-_INCLUDED = {"cash_balance", "refunds", "sources", "subscriptions", "tax", "tax_ids"}
+_INCLUDED = {
+    "cash_balance",
+    "confirmation_secret",
+    "line_items",
+    "payments",
+    "refunds",
+    "sources",
+    "subscriptions",
+    "tax",
+    "tax_ids",
+}
 
 # With the card itself unlisted, the word for it is, too; Stripe has the same words for payment methods on their own.
 _UNLISTED = {("payment_method_data", "type")}

@@ -112,7 +112,7 @@ def test_what_every_answer_says(ask: Asking) -> None:
     [
         ("GET", "/v1/customers/cus_gone", 404, "resource_missing"),
         ("GET", "/v1/customers/search", 400, "parameter_missing"),
-        ("GET", "/v1/subscriptions", 501, "sandbox_unsupported"),
+        ("GET", "/v1/payouts", 501, "sandbox_unsupported"),
         ("POST", "/v1/payment_intents/pi_1/increment_authorization", 501, "sandbox_unsupported"),
         ("POST", "/v2/core/vault/us_bank_accounts", 501, "sandbox_unsupported"),
         ("GET", "/v1/setup_attempts", 501, "sandbox_unsupported"),

@@ -12,7 +12,7 @@ from atom_stripe.testing._state.access import is_live
 from atom_stripe.testing._state.clock import START, Clock
 from atom_stripe.testing._state.machine import Machine
 from atom_stripe.testing._state.store import copied, shown
-from atom_stripe.testing.resources import accounts, payment_intents
+from atom_stripe.testing.resources import accounts, payment_intents, setup_flow
 from atom_stripe.testing.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -176,6 +176,23 @@ class StripeSandbox:
         return self._machine.faults
 
     @property
+    def search_lag(self) -> int:
+        """
+        How many seconds of the sandbox's clock searches are behind: 0 unless it is set. At Stripe it is up to a minute, as a rule.
+
+        What changes from then on is found by ``/v1/customers/search`` and the like when that time has passed, and as it was until then.
+        Source: https://docs.stripe.com/search#data-freshness
+        """
+        return self._machine.index.lag
+
+    @search_lag.setter
+    def search_lag(self, seconds: int) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            msg = "search_lag is a whole number of seconds, 0 or more"
+            raise ConfigurationError(msg)
+        self._machine.index.lag = seconds
+
+    @property
     def account(self) -> str:
         """The id of the sandbox's own account."""
         return self._machine.account.id
@@ -210,13 +227,14 @@ class StripeSandbox:
         """
         Do what the customer would: pass or fail the authentication that a payment asks for. Returns the payment intent as it then is.
 
-        *account*: the connected account that the payment is in.
+        *payment_intent*: its id, or that of a setup intent. *account*: the connected account that it is in.
 
         Raises:
             ConfigurationError: There is no such payment, or it does not ask for anything.
         """
+        flow = setup_flow if payment_intent.startswith("seti_") else payment_intents
         return self._happen(
-            lambda work: payment_intents.complete_action(work, payment_intent, succeeded=outcome == "succeeded"),
+            lambda work: flow.complete_action(work, payment_intent, succeeded=outcome == "succeeded"),
             account or self.account,
         )
 

@@ -19,9 +19,10 @@ from atom_stripe._engine.inbox.loop import Bridge, outcome, poster
 from atom_stripe._engine.inbox.operating import InboxOperations
 from atom_stripe._engine.inbox.pauses import Pauses
 from atom_stripe._engine.inbox.registry import Registry, handler_of
-from atom_stripe._engine.inbox.runner import Runner, StoreTime
+from atom_stripe._engine.inbox.runner import Runner
 from atom_stripe._engine.inbox.scheduler import Scheduler
 from atom_stripe._engine.inbox.signals import Signals
+from atom_stripe._engine.inbox.store_time import StoreTime
 from atom_stripe._engine.inbox.tally import Tally
 from atom_stripe._engine.inbox.worker import Worker
 from atom_stripe._engine.process import ForkSafeLock

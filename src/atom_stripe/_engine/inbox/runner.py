@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from atom_stripe._engine.inbox.loop import Bridge
     from atom_stripe._engine.inbox.pauses import Pauses
     from atom_stripe._engine.inbox.registry import Handler, Registry
+    from atom_stripe._engine.inbox.store_time import StoreTime
     from atom_stripe._engine.inbox.tally import Tally
     from atom_stripe.inbox_config import InboxConfig
     from atom_stripe.models.event import EventNotification
@@ -71,22 +72,6 @@ class Drained:
     abandoned: bool = False
     failed: bool = False
     released: bool = False
-
-
-class StoreTime:
-    """The time of the store, as far as it is known from its answers."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._offset = 0.0
-
-    def learn(self, now: float) -> None:
-        """Note that it is *now*."""
-        self._offset = now - self._clock()
-
-    def now(self) -> float:
-        """Return the time."""
-        return self._clock() + self._offset
 
 
 class Runner:
@@ -233,13 +218,15 @@ class _Handling:
             outcome = self._note(current, attempted, error)
             following = self._begin(plan, 0)
             if error is None and run.transaction.opened:
+                step = self._closing(following)
                 try:
-                    run.transaction.commit(self._closing(following))
+                    run.transaction.commit(step)
                 except StoreError as failure:
                     # Nothing was written. A connection that the handler broke looks like this, so it is the handler's failure.
                     outcome = self._note(current, attempted, failure)
                 else:
                     self._tell(outcome)
+                    self._moved(step)
                     if following is None:
                         return self._next(claim_next)
                     current = following
@@ -385,9 +372,13 @@ class _Handling:
                 time.sleep(pause)
         else:
             found = self._store.advance(step, claim_next())
+        self._moved(step)
+        return found
+
+    def _moved(self, step: Step) -> None:
+        """Have the lane looked at that *step* has moved the event to."""
         if step.lane is not None:
             self._offer(step.lane, step.due_at)
-        return found
 
     def _next(self, claim_next: Claim) -> InboxRecord | Nothing | None:
         lease = claim_next()

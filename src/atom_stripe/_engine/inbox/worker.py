@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from atom_stripe._engine.inbox.loop import Bridge
     from atom_stripe._engine.inbox.pauses import Pauses
     from atom_stripe._engine.inbox.registry import Registry
-    from atom_stripe._engine.inbox.runner import Runner, StoreTime
+    from atom_stripe._engine.inbox.runner import Runner
     from atom_stripe._engine.inbox.scheduler import Scheduler
+    from atom_stripe._engine.inbox.store_time import StoreTime
     from atom_stripe._engine.inbox.tally import Tally
     from atom_stripe.inbox_config import InboxConfig
     from atom_stripe.protocols import Engine, InboxStore

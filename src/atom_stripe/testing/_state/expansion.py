@@ -76,9 +76,13 @@ class _Expansion:
                 return None
             raise unsupported(f"Expanding {path} of a {kind.name}", "expand")
         if path in kind.includes:
-            return self.object(kind.includes[path](self._transaction, row), wanted)
+            included = kind.includes[path](self._transaction, row)
+            return None if included is None else self.object(included, wanted)
         if path in kind.expands:
             return self._target(kind.expands[path], value, wanted)
+        if wanted and isinstance(value, dict) and (value.get("object") in _LISTS or value.get("object") in self._kinds):
+            # It is there in full already, with fields of its own to expand: the price of an item.
+            return self.object(value, wanted)
         inside = [name for name in (*kind.expands, *kind.includes, *kind.refuses) if name.startswith(f"{path}.")]
         if not inside or not wanted:
             raise _not_expandable(path)

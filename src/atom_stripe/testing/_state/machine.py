@@ -24,6 +24,7 @@ from atom_stripe.testing._state.expansion import expanded
 from atom_stripe.testing._state.faults import Faults, LostAnswerError
 from atom_stripe.testing._state.grants import Applications, OAuthRefusal, TokenRequest
 from atom_stripe.testing._state.ids import Ids
+from atom_stripe.testing._state.index import SearchIndex
 from atom_stripe.testing._state.json_bodies import read_json
 from atom_stripe.testing._state.requests import lower, path_of, read
 from atom_stripe.testing._state.routing import Call
@@ -112,6 +113,7 @@ class Machine:
         self.applications = Applications.of(self.account.id, self.ids)
         self._catalog = catalog
         self.events = EventLog(self.accounts, self.ids, clock, self.faults, outbox)
+        self.index = SearchIndex()
         self._agenda = Agenda()
         self._held: dict[str, Held] = {}
         self._lock = threading.RLock()
@@ -369,6 +371,7 @@ class Machine:
 
     def _commit(self, work: Transaction, request: tuple[str, str | None] | None) -> None:
         account = work.account
+        self.index.note(work)
         for happening in work.happenings:
             self.events.record(happening, account, request)
         for when, job in work.agenda:

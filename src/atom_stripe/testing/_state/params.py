@@ -143,7 +143,7 @@ class Choice:
     words: tuple[str, ...]
     required: bool = field(default=False, kw_only=True)
     unsettable: bool = field(default=False, kw_only=True)
-    beyond: tuple[str, str] | None = field(default=None, kw_only=True)
+    beyond: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def read(self, value: Any, name: str) -> str:
         """Return the word."""

@@ -9,7 +9,7 @@ from atom_stripe.testing._state.errors import no_such
 from atom_stripe.testing._state.store import copied, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from atom_stripe.testing._state.clock import Clock, Job
     from atom_stripe.testing._state.ids import Ids
@@ -94,6 +94,10 @@ class Transaction:
     def changed(self, row: Row) -> bool:
         """Return whether *row* is other than before this work."""
         return bool(self._changes(row))
+
+    def before(self) -> Iterable[tuple[tuple[str, str], Row | None]]:
+        """Return the kinds and ids of the rows that this work has touched, each with how it was, ``None`` if it was not there."""
+        return self._before.items()
 
     def take_back(self) -> None:
         """Undo everything."""

@@ -48,7 +48,7 @@ def create(call: Call) -> Row:
     for name in ("refresh_url", "return_url"):
         if name not in params:
             raise missing(name)
-        _check_url(params[name], name)
+        check_url(params[name], name)
     account = call.machine.accounts.get(params["account"])
     if account is None or account.platform is None or account.platform != call.account.id:
         raise no_such("account", params["account"], "account")
@@ -86,7 +86,7 @@ def _note(work: Transaction) -> None:
     work.change(row_of(work.account))["_linked"] = True
 
 
-def _check_url(url: str, name: str) -> None:
+def check_url(url: str, name: str) -> None:
     """Refuse where a browser cannot be sent. Without TLS it stays on this machine."""
     try:
         parts = urlsplit(url)

@@ -13,7 +13,7 @@ from atom_stripe.testing._state.pages import CREATED, PAGE, equal, page, within
 from atom_stripe.testing._state.params import Choice, Hash, Id, Integer, ListOf, Text
 from atom_stripe.testing._state.routing import route
 from atom_stripe.testing._state.store import Kind
-from atom_stripe.testing.resources import payment_methods
+from atom_stripe.testing.resources import payment_methods, subscription_ends
 from atom_stripe.testing.resources.shared import ADDRESS, METADATA, address, assign
 
 if TYPE_CHECKING:
@@ -55,13 +55,18 @@ _FIELDS: dict[str, Parameter] = {
 
 @route("POST", "/v1/customers", {**_FIELDS, "payment_method": Id()})
 def create(call: Call) -> Row:
-    prefix = call.ids.token("invoice_prefix", 8).upper()
+    return new_customer(call, call.params)
+
+
+def new_customer(work: Transaction, params: dict[str, Any]) -> Row:
+    """Make a customer: for a request or a checkout session."""
+    prefix = work.ids.token("invoice_prefix", 8).upper()
     customer: Row = {
-        "id": call.new_id(CUSTOMER),
+        "id": work.new_id(CUSTOMER),
         "object": "customer",
         "address": None,
         "balance": 0,
-        "created": call.now,
+        "created": work.now,
         "currency": None,
         "customer_account": None,
         "default_source": None,
@@ -81,15 +86,15 @@ def create(call: Call) -> Row:
         "tax_exempt": "none",
         "test_clock": None,
     }
-    call.add(customer)
-    method = call.params.get("payment_method")
+    work.add(customer)
+    method = params.get("payment_method")
     if method:
-        attached = payment_methods.attach_to(call, payment_methods.resolve(call, method, "payment_method"), customer["id"])
+        attached = payment_methods.attach_to(work, payment_methods.resolve(work, method, "payment_method"), customer["id"])
         # A magic id names another payment method each time; the default has to be the one that was attached.
-        if call.params.get("invoice_settings", {}).get("default_payment_method") == method:
-            call.params["invoice_settings"]["default_payment_method"] = attached["id"]
-    _assign(call, customer, call.params)
-    call.emit("customer.created", customer)
+        if params.get("invoice_settings", {}).get("default_payment_method") == method:
+            params["invoice_settings"]["default_payment_method"] = attached["id"]
+    _assign(work, customer, params)
+    work.emit("customer.created", customer)
     return customer
 
 
@@ -125,6 +130,7 @@ def update(call: Call) -> Row:
 @route("DELETE", "/v1/customers/{customer}")
 def delete(call: Call) -> Row:
     customer = call.find("customer", call.arguments["customer"])
+    subscription_ends.cancel_all(call, customer["id"])
     for method in list(call.rows("payment_method")):
         if method["customer"] == customer["id"]:
             call.change(method).update(customer=None, _spent=True)

@@ -73,6 +73,7 @@ def confirm(work: Transaction, intent: Row, params: Mapping[str, Any]) -> Row:
     else:
         intent.update(status="requires_action", next_action=_next_action(work, params))
         work.emit("payment_intent.requires_action", intent)
+        _tell(work, intent)
     return intent
 
 
@@ -95,6 +96,7 @@ def complete_action(work: Transaction, identity: str, *, succeeded: bool) -> Row
         )
         intent.update(status="requires_payment_method", payment_method=None, last_payment_error=error)
         work.emit("payment_intent.payment_failed", intent)
+        _tell(work, intent)
     elif intent["confirmation_method"] == "manual":
         # The server has the last word. Source: https://docs.stripe.com/payments/build-a-two-step-confirmation
         intent.update(status="requires_confirmation", _authenticated=True)
@@ -158,6 +160,7 @@ def _attempt(work: Transaction, intent: Row, method: Row, decline: Decline | Non
         # A declined method is taken away from the payment. Source: https://docs.stripe.com/payments/paymentintents/lifecycle
         intent.update(status="requires_payment_method", payment_method=None, last_payment_error=error)
         work.emit("payment_intent.payment_failed", intent)
+        _tell(work, intent)
         return error
     _remember(work, intent, method)
     if by_hand:
@@ -172,6 +175,15 @@ def _attempt(work: Transaction, intent: Row, method: Row, decline: Decline | Non
 def _succeed(work: Transaction, intent: Row, amount: int) -> None:
     intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
     work.emit("payment_intent.succeeded", intent)
+    _tell(work, intent)
+
+
+def _tell(work: Transaction, intent: Row) -> None:
+    """Let the invoice that a payment is for know what came of it."""
+    if "_invoice" in intent:
+        from atom_stripe.testing.resources import billing
+
+        billing.follow(work, intent)
 
 
 def _remember(work: Transaction, intent: Row, method: Row) -> None:

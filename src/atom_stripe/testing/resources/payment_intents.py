@@ -19,7 +19,7 @@ from atom_stripe.testing.resources.payment_flow import unexpected
 from atom_stripe.testing.resources.shared import METADATA, SHIPPING, assign, shipping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from atom_stripe.testing._state.params import Parameter
     from atom_stripe.testing._state.routing import Call
@@ -112,8 +112,14 @@ def create(call: Call) -> Row:
     for name in _CONFIRMING:
         if name in params and not confirms:
             raise invalid(f"{name} is for confirming: send confirm=true with it, or send it when you confirm.", name)
-    identity = call.new_id(PAYMENT_INTENT)
-    intent: Row = call.add(
+    intent = new_intent(call, params)
+    return payment_flow.confirm(call, intent, params) if confirms else intent
+
+
+def new_intent(work: Transaction, params: Mapping[str, Any]) -> Row:
+    """Make a payment intent: for a request, an invoice or a checkout session."""
+    identity = work.new_id(PAYMENT_INTENT)
+    intent: Row = work.add(
         {
             "id": identity,
             "object": "payment_intent",
@@ -129,9 +135,9 @@ def create(call: Call) -> Row:
             "cancellation_reason": None,
             # Source: https://docs.stripe.com/payments/payment-intents/asynchronous-capture
             "capture_method": "automatic_async",
-            "client_secret": f"{identity}_secret_{call.ids.token('client_secret', 25)}",
+            "client_secret": f"{identity}_secret_{work.ids.token('client_secret', 25)}",
             "confirmation_method": params.get("confirmation_method", "automatic"),
-            "created": call.now,
+            "created": work.now,
             "currency": params["currency"],
             "customer": None,
             "customer_account": None,
@@ -159,13 +165,13 @@ def create(call: Call) -> Row:
             "transfer_data": None,
             "transfer_group": None,
             "_authenticated": False,
-            "_platform": call.account.platform,
+            "_platform": work.account.platform,
         }
     )
     check_amount(params["amount"], params["currency"])
-    _assign(call, intent, params)
-    call.emit("payment_intent.created", intent)
-    return payment_flow.confirm(call, intent, params) if confirms else intent
+    _assign(work, intent, params)
+    work.emit("payment_intent.created", intent)
+    return intent
 
 
 @route("GET", "/v1/payment_intents", {**PAGE, "created": CREATED, "customer": Id()})
@@ -187,6 +193,7 @@ def retrieve(call: Call) -> Row:
 @route("POST", "/v1/payment_intents/{intent}", {**_FIELDS, **_DESCRIPTION, "amount": Integer(least=0), "currency": Currency()})
 def update(call: Call) -> Row:
     intent = call.change(_named(call))
+    _check_own(intent, call.params.keys() & {"amount", "currency", "customer"})
     # What was paid stays what it was; what merely describes it can change. Source: https://docs.stripe.com/api/payment_intents/update
     fixed = sorted(call.params.keys() - {"description", "expand", "metadata", "receipt_email", "shipping", "transfer_group"})
     if fixed and intent["status"] not in payment_flow.OPEN:
@@ -247,7 +254,14 @@ def cancel(call: Call) -> Row:
     intent = call.change(_named(call))
     if intent["status"] not in {*payment_flow.OPEN, "processing", "requires_capture"}:
         raise unexpected(intent, "It can no longer be canceled.")
+    _check_own(intent, {"status"})
     return payment_flow.cancel(call, intent, call.params.get("cancellation_reason"))
+
+
+def _check_own(intent: Row, fields: Collection[str]) -> None:
+    """Refuse to change what an invoice says. Source: https://docs.stripe.com/api/payment_intents/cancel"""
+    if "_invoice" in intent and fields:
+        raise unexpected(intent, "It belongs to an invoice: void the invoice, or cancel the subscription.")
 
 
 complete_action = payment_flow.complete_action
