@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from atom_stripe._wire.decoding import json_object
 from atom_stripe._wire.paths import check_path
-from atom_stripe._wire.signature import matches, parse
+from atom_stripe._wire.signature import SigningKey, matches, parse
 from atom_stripe.errors import ConfigurationError, EncodingError, InvalidSignatureError, MalformedEventError, StaleTimestampError
 from atom_stripe.models.event import Event, EventNotification
 
@@ -60,7 +60,7 @@ class WebhookVerifier:
         max_body_bytes: int = _LARGEST_BODY,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._secrets = _checked(secrets)
+        self._keys = _checked(secrets)
         if not (_finite(tolerance) and tolerance > 0 and _finite(future_tolerance) and future_tolerance >= 0):
             msg = "tolerance (above 0) and future_tolerance (0 or more) are seconds: a signature that never ages can be replayed for ever"
             raise ConfigurationError(msg)
@@ -112,7 +112,7 @@ class WebhookVerifier:
         if parsed is None:
             msg = "there is no Stripe-Signature header with a time and a v1 signature; is this request from Stripe?"
             raise InvalidSignatureError(msg)
-        if not matches(parsed, content, self._secrets):
+        if not matches(parsed, content, self._keys):
             msg = "no v1 signature fits: is this the endpoint's own secret, and is the body passed on exactly as it came?"
             raise InvalidSignatureError(msg)
         age = self._clock() - parsed.timestamp
@@ -124,7 +124,7 @@ class WebhookVerifier:
         return content
 
     def __repr__(self) -> str:
-        return f"WebhookVerifier({len(self._secrets)} secrets)"
+        return f"WebhookVerifier({len(self._keys)} secrets)"
 
     def __reduce__(self) -> NoReturn:
         msg = "a WebhookVerifier holds secrets, so it is not pickled: make it in the process that needs it"
@@ -137,7 +137,7 @@ class WebhookVerifier:
         return self
 
 
-def _checked(secrets: str | SecretStr | Iterable[str | SecretStr]) -> tuple[bytes, ...]:
+def _checked(secrets: str | SecretStr | Iterable[str | SecretStr]) -> tuple[SigningKey, ...]:
     from pydantic import SecretStr
 
     if secrets is None or isinstance(secrets, (str, SecretStr)) or not hasattr(secrets, "__iter__"):
@@ -155,8 +155,8 @@ def _checked(secrets: str | SecretStr | Iterable[str | SecretStr]) -> tuple[byte
         if not isinstance(value, str) or not _SECRET.fullmatch(value):
             msg = "a signing secret looks like whsec_…, with nothing around it; this is something else"
             raise ConfigurationError(msg)
-    # Kept as bytes: SecretStr would be opened at every delivery. The repr shows a number only.
-    return tuple(value.encode() for value in values)
+    # What is kept shows no secret, and gives none back.
+    return tuple(SigningKey(value.encode()) for value in values)
 
 
 def _finite(value: object) -> bool:

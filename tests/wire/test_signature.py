@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stripe import WebhookSignature
 
-from atom_stripe._wire.signature import Signature, matches, parse, sign, signature_header
+from atom_stripe._wire.signature import Signature, SigningKey, matches, parse, sign, signature_header
 from tests.canary import WEBHOOK_SECRET
 
 SECRET = WEBHOOK_SECRET.encode()
 A, B = "a" * 64, "b" * 64
 # printf '%s' '1700000000.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test
 KNOWN = b"c89214b5b5da833daed6f0b8c5bb6bd58cea9022bd80ccc78230f3942d632925"
+
+
+def keys(*secrets: bytes) -> list[SigningKey]:
+    return [SigningKey(secret) for secret in secrets]
 
 
 def test_a_known_signature() -> None:
@@ -30,6 +34,22 @@ def test_sign(body: bytes, timestamp: int) -> None:
     """A signature is the HMAC-SHA256 of time, point and body under the whole secret, prefix included, in lower-case hex."""
     expected = hmac.new(SECRET, str(timestamp).encode() + b"." + body, hashlib.sha256).hexdigest()
     assert sign(body, SECRET, timestamp) == expected.encode()
+
+
+@given(size=st.sampled_from([2046, 2047, 2048, 4093, 4094, 4095, 65_536, 65_537, 200_000]), secret=st.binary(max_size=200))
+@settings(max_examples=100)
+def test_sign_anything(size: int, secret: bytes) -> None:
+    """Bodies of any size and secrets of any length are signed as the standard library does it, again and again with one key."""
+    key = SigningKey(secret)
+    for letter in (b"x", b"y"):
+        body = letter * size
+        assert key.sign(body, 7) == hmac.new(secret, b"7." + body, hashlib.sha256).hexdigest().encode()
+
+
+def test_a_key_shows_no_secret() -> None:
+    """Neither the repr of a key nor what it is made of holds the secret."""
+    key = SigningKey(SECRET)
+    assert WEBHOOK_SECRET not in repr(key) + repr([getattr(key, name) for name in SigningKey.__slots__])
 
 
 @given(body=st.text(st.characters(exclude_categories=["Cs"]), max_size=100), timestamp=st.integers(0, 10**11 - 1))
@@ -47,21 +67,21 @@ def test_headers_of_several_secrets() -> None:
     parsed = parse(header)
     assert header.count("v1=") == 2
     assert parsed == Signature(5, [sign(b"{}", b"whsec_first", 5), sign(b"{}", b"whsec_second", 5)])
-    assert matches(parsed, b"{}", [b"whsec_first"])
-    assert matches(parsed, b"{}", [b"whsec_second"])
-    assert matches(parsed, b"{}", [b"whsec_other", b"whsec_second"])
-    assert matches(parsed, b"{}", [b"whsec_first", b"whsec_other"])
-    assert not matches(parsed, b"{}", [b"whsec_other"])
-    assert not matches(parsed, b"{} ", [b"whsec_first", b"whsec_second"])
+    assert matches(parsed, b"{}", keys(b"whsec_first"))
+    assert matches(parsed, b"{}", keys(b"whsec_second"))
+    assert matches(parsed, b"{}", keys(b"whsec_other", b"whsec_second"))
+    assert matches(parsed, b"{}", keys(b"whsec_first", b"whsec_other"))
+    assert not matches(parsed, b"{}", keys(b"whsec_other"))
+    assert not matches(parsed, b"{} ", keys(b"whsec_first", b"whsec_second"))
     assert not matches(parsed, b"{}", [])
-    assert not matches(parsed._replace(timestamp=6), b"{}", [b"whsec_first", b"whsec_second"])
+    assert not matches(parsed._replace(timestamp=6), b"{}", keys(b"whsec_first", b"whsec_second"))
 
 
 def test_both_hits_are_one() -> None:
     """A body that two of the secrets signed matches as one that a single secret signed."""
     parsed = parse(signature_header(b"{}", ["whsec_first", "whsec_second"], 5))
     assert parsed is not None
-    assert matches(parsed, b"{}", [b"whsec_first", b"whsec_second"]) is True
+    assert matches(parsed, b"{}", keys(b"whsec_first", b"whsec_second")) is True
 
 
 GOOD: list[tuple[str, Signature]] = [

@@ -8,6 +8,7 @@ Source: https://docs.stripe.com/webhooks#verify-manually
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,10 @@ _MOST_SIGNATURES = 16
 _HEX_DIGITS = 64
 # Until the year 5138.
 _MOST_TIME_DIGITS = 11
+_BLOCK = 64  # bytes, of SHA-256
+# hashlib lets other threads run while it hashes 2,048 bytes or more.
+_PIECE = 2047
+_LONG = 64 * 1024
 
 
 class Signature(NamedTuple):
@@ -48,16 +53,46 @@ def parse(header: str) -> Signature | None:
     return Signature(int(time), candidates)
 
 
+class SigningKey:
+    """
+    A secret, ready to sign with: HMAC-SHA256 (RFC 2104), whose two blocks of the key are hashed once and not for each delivery.
+
+    A body of usual size is hashed in pieces that are too short for Python to let other threads run meanwhile: in a busy process it takes longer
+    to get the interpreter back than to hash.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes) -> None:
+        key = secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()
+        key = key.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+
+    def sign(self, body: bytes, timestamp: int) -> bytes:
+        """Return the v1 signature of *body* at *timestamp*, in hex."""
+        inner = self._inner.copy()
+        inner.update(b"%d." % timestamp)
+        if len(body) > _LONG:
+            inner.update(body)
+        else:
+            for start in range(0, len(body), _PIECE):
+                inner.update(body[start : start + _PIECE])
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
+
+
 def sign(body: bytes, secret: bytes, timestamp: int) -> bytes:
-    """Return the v1 signature of *body* at *timestamp*, in hex."""
-    return hmac.digest(secret, b"%d.%b" % (timestamp, body), "sha256").hex().encode()
+    """Return the v1 signature of *body* under *secret* at *timestamp*, in hex."""
+    return SigningKey(secret).sign(body, timestamp)
 
 
-def matches(signature: Signature, body: bytes, secrets: Iterable[bytes]) -> bool:
-    """Return whether any of *secrets* made any of the signatures. Compares in constant time, and never stops at the first hit."""
+def matches(signature: Signature, body: bytes, keys: Iterable[SigningKey]) -> bool:
+    """Return whether any of *keys* made any of the signatures. Compares in constant time, and never stops at the first hit."""
     found = False
-    for secret in secrets:
-        expected = sign(body, secret, signature.timestamp)
+    for key in keys:
+        expected = key.sign(body, signature.timestamp)
         for candidate in signature.candidates:
             found |= hmac.compare_digest(expected, candidate)
     return found
