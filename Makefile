@@ -11,8 +11,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?=
 # One process for each core; the tests of a file stay together, as the code of a page of documentation must.
 PARALLEL ?= -n auto --dist loadfile
-# The fleets of tests/fleet sail in full size on the oldest Python, and with this share of their events on the newest.
-NEWEST_FLEET ?= 0.1
+# The fleets of tests/fleet sail with this share of their events; `make fleet` sends all.
+FLEET ?= 0.1
 BIN := .venv/bin
 RUN := $(BIN)/python
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 $(if $(UPGRADE),--upgrade) \
@@ -23,7 +23,7 @@ define step
 endef
 
 .PHONY: help env demo test lint types contracts check-generated unit wheel newest format generate requirements upgrade-stripe bench docs \
-	browser mutants soak clean
+	browser mutants fleet soak clean
 
 help: ## List the commands
 	@printf 'make COMMAND, where COMMAND is one of\n\n'
@@ -61,7 +61,7 @@ check-generated: env ## Check that regenerating would change nothing
 unit: env ## Run the tests and the code of the documentation, with coverage
 	$(call step,Tests on $$($(RUN) -V))
 	@$(BIN)/coverage erase
-	@$(RUN) -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+	@FLEET_SCALE=$(FLEET) $(RUN) -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 wheel: env ## Build the package, install it as users do, and try what was installed
 	$(call step,Package)
@@ -69,7 +69,7 @@ wheel: env ## Build the package, install it as users do, and try what was instal
 
 newest: env ## Run the tests on the newest supported Python of this machine
 	$(call step,Tests on the newest Python)
-	@FLEET_SCALE=$(NEWEST_FLEET) $(RUN) tools/environment.py newest -m pytest $(PARALLEL)
+	@FLEET_SCALE=$(FLEET) $(RUN) tools/environment.py newest -m pytest $(PARALLEL)
 
 format: env ## Sort imports, fix what can be fixed, lay out the code (ruff)
 	@$(BIN)/ruff check --fix-only --quiet
@@ -110,6 +110,9 @@ mutants: env ## Change _wire/ in every small way and see that a test notices (mu
 	@rm -rf mutants
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
+
+fleet: env ## Send 30,000 events through fleets of processes that are killed (a quarter of an hour)
+	@FLEET_SCALE=1 $(RUN) -m pytest tests/fleet
 
 HOURS ?= 8
 RATE ?= 200

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.fleet.servers import Server
 
-# How many times as many events as usual. CI has the numbers as they are; ``FLEET_SCALE=10`` is for a quiet hour.
+# How many times as many events. ``make test`` has a tenth of these; ``make fleet`` has all, in a quiet quarter of an hour.
 SCALE = float(os.environ.get("FLEET_SCALE", "1"))
 
 

@@ -22,7 +22,7 @@ EVENTS = int(1000 * SCALE)
 def test_killed_processes_and_a_killed_database_lose_and_double_nothing(
     make_world: Callable[..., World], own_server: Server, mortal_url: str, engine: str | None
 ) -> None:
-    """Of a thousand events none is lost, doubled or handled beside another of its lane, though four processes and the database are killed."""
+    """Of hundreds of events none is lost, doubled or handled beside another of its lane, though four processes and the database are killed."""
     world = make_world(mortal_url, engine=engine)
     world.start("receiver", "async_receiver", "worker", "async_worker")
     sent = world.send(Plan(0, EVENTS, 100))

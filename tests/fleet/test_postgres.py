@@ -19,7 +19,7 @@ EVENTS = int(10_000 * SCALE)
 def test_killed_processes_and_a_killed_database_lose_and_double_nothing(
     make_world: Callable[..., World], own_server: Server, mortal_url: str
 ) -> None:
-    """Of 10,000 events none is lost, doubled or handled beside another of its lane, though twelve processes and the database are killed."""
+    """Of thousands of events none is lost, doubled or handled beside another of its lane, though twelve processes and the database are killed."""
     world = make_world(mortal_url, engine="pgqueuer")
     world.start("receiver", "async_receiver", "worker", "async_worker")
     sent = world.send(Plan(0, EVENTS, 300))

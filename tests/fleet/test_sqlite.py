@@ -16,7 +16,7 @@ EVENTS = int(18_000 * SCALE)
 
 
 def test_killed_processes_lose_and_double_nothing(make_world: Callable[..., World], sqlite_url: str) -> None:
-    """Of 18,000 events none is lost, doubled or handled beside another of its lane, though twelve receivers and workers are killed."""
+    """Of thousands of events none is lost, doubled or handled beside another of its lane, though twelve receivers and workers are killed."""
     world = make_world(sqlite_url)
     world.start("receiver", "async_receiver", "worker", "async_worker")
     sent = world.send(Plan(0, EVENTS, 300))

@@ -148,9 +148,18 @@ def test_a_thousand_deliveries_at_once(any_shop: Shop) -> None:
     longest: list[int] = []
     outcomes: list[str] = []
     waits: set[float] = set()
+    gate = threading.Event()
 
     async def flow() -> None:
         with any_shop.open() as store:
+            append = store.append
+
+            def slow(*arguments: Any) -> Any:
+                assert gate.wait(PATIENCE)
+                return append(*arguments)
+
+            # The database is slow until most have been turned away.
+            store.append = slow
             async with new_inbox(store, kind=AsyncWebhookInbox, queue_length=50, retry_after=3.0, accept_timeout=PATIENCE) as inbox:
 
                 async def deliver(number: int) -> None:
@@ -160,6 +169,8 @@ def test_a_thousand_deliveries_at_once(any_shop: Shop) -> None:
                     except InboxBusyError as busy:
                         waits.add(busy.retry_after)
                         outcomes.append("busy")
+                        if outcomes.count("busy") == 500:
+                            gate.set()
                     longest.append(len(inbox._core.appender._writers.get()._queue))
 
                 async with anyio.create_task_group() as group:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from atom_stripe._extras import require
 from atom_stripe.engines.connections import connect, connected, conninfo
-from atom_stripe.engines.supervisor import Shift, Supervisor, first
+from atom_stripe.engines.supervisor import Shift, Supervisor, first, heard
 from atom_stripe.errors import StoreError
 from atom_stripe.protocols.engines import EngineHealth
 
@@ -166,7 +166,7 @@ class ProcrastinateEngine:
                     await asyncio.wait({worker, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     leaving.cancel()
-                if not worker.done():
+                    worker.add_done_callback(heard)
                     # It takes no more, and waits for what has begun; those end when the shift is over.
                     worker.cancel()
                 with suppress(asyncio.CancelledError):

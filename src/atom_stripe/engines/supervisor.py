@@ -143,6 +143,7 @@ class Supervisor:
         """Let the engine serve, until it fails or until all is to stop."""
         self._shift = shift
         serving = asyncio.create_task(self._serving.serve(shift))
+        serving.add_done_callback(heard)
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():
@@ -182,11 +183,18 @@ async def first(*coroutines: Coroutine[Any, Any, Any]) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
+            task.add_done_callback(heard)
             task.cancel()
     # What waits for a server that is away is not waited for.
     await asyncio.wait(tasks, timeout=_UNWINDING)
     for task in done:
         task.result()
+
+
+def heard(task: asyncio.Future[Any]) -> None:
+    """Take note of what *task* raised. What nobody waits for any more is not told of when its memory is freed, in the middle of something else."""
+    if not task.cancelled():
+        task.exception()
 
 
 def in_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
