@@ -9,8 +9,9 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 PYTHON ?=
-# One process for each core; the tests of a file stay together, as the code of a page of documentation must.
-PARALLEL ?= -n auto --dist loadfile
+# One process for each core; the tests of a file stay together, as the code of a page of documentation must. In their own order: files with few
+# tests are the slow ones, and would come last together.
+PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 # The fleets of tests/fleet sail with this share of their events; `make fleet` sends all.
 FLEET ?= 0.1
 BIN := .venv/bin
