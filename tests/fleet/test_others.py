@@ -42,13 +42,15 @@ def test_a_database_that_is_away_for_a_while_costs_nothing(
     world = make_world(mortal_url, engine="pgqueuer")
     world.start("receiver", "async_receiver", "worker", "async_worker")
     before = [member.name for member in world.members]
-    sent = world.send(Plan(0, EVENTS, 100))
-    sent.wait_for(0.3)
+    # So slowly that most have yet to come when the database goes.
+    sent = world.send(Plan(0, 400, 50), rate=25.0)
+    sent.wait_for(0.05)
     with world.outage():
         own_server.stop()
-        busy = sent.turned_away
-        sent.wait_until(lambda: sent.turned_away > busy, "deliveries to be turned away")
-        own_server.start()
+        try:
+            sent.wait_until(lambda: sent.turned_away, "deliveries to be turned away")
+        finally:
+            own_server.start()
     assert world.check(sent) == []
     assert [member.name for member in world.members] == before
     assert world.stop(*world.members) == [0, 0, 0, 0]
