@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import inspect
 import io
 import json
@@ -207,6 +208,15 @@ class Upload(io.BytesIO):
     name = "photo.png"
 
 
+def parsed(text: str) -> ast.Module:
+    """Return the tree of *text*. Python 3.11 fails if a finalizer runs while it makes one."""
+    gc.disable()
+    try:
+        return ast.parse(text)
+    finally:
+        gc.enable()
+
+
 class Samples:
     """
     Makes parameters from the official SDK's types for them, read as source text.
@@ -216,7 +226,7 @@ class Samples:
     """
 
     def __init__(self, params_type: type) -> None:
-        tree = ast.parse(Path(inspect.getfile(params_type)).read_text(encoding="utf-8"))
+        tree = parsed(Path(inspect.getfile(params_type)).read_text(encoding="utf-8"))
         self._classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         self._bases = {
             node.targets[0].id: node.value
