@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from atom_stripe._extras import require
 from atom_stripe.engines.connections import connect, connected, conninfo, failure
 from atom_stripe.engines.supervisor import Shift, Supervisor, first, in_loop
-from atom_stripe.errors import StoreError
-from atom_stripe.protocols.engines import EngineHealth
 
 with require("pgqueuer", extra="postgres"):
     from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from pgqueuer.domain.models import Job
     from psycopg import AsyncConnection, Connection
 
-    from atom_stripe.protocols.engines import EngineSettings, LaneQueue
+    from atom_stripe.protocols.engines import EngineHealth, EngineSettings, LaneQueue
     from atom_stripe.protocols.inbox import InboxStore
 
 _ENTRYPOINT = "drain"
@@ -213,22 +211,8 @@ class PgQueuerEngine:
 
     def health(self) -> EngineHealth:
         """Return how the engine is doing. It asks the database, for two seconds at most."""
-        waiting: int | None = None
-        try:
-            with connected(self._info, "count its jobs", connect_timeout="2", options="-c statement_timeout=2000") as connection:
-                row = connection.execute(f"SELECT count(*) FROM {self._names.queue_table}".encode()).fetchone()  # noqa: S608 - a name of ours
-                waiting = None if row is None else row[0]
-        except StoreError:
-            waiting = None
-        supervisor = self._supervisor
-        return EngineHealth(
-            running=supervisor.running,
-            listening=supervisor.listening,
-            restarts=supervisor.restarts,
-            error=supervisor.error,
-            waiting=waiting,
-            recovered=supervisor.recovered,
-        )
+        query = f"SELECT count(*) FROM {self._names.queue_table}"  # noqa: S608 - a name of ours
+        return self._supervisor.health(self._info, query)
 
     def _queries(self, driver: PsycopgDriver | _Driver) -> Queries:
         names = self._names

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Any
 from atom_stripe._extras import require
 from atom_stripe.engines.connections import connect, connected, conninfo
 from atom_stripe.engines.supervisor import Shift, Supervisor, first, heard
-from atom_stripe.errors import StoreError
-from atom_stripe.protocols.engines import EngineHealth
 
 with require("procrastinate", extra="procrastinate"):
     from procrastinate import App, PsycopgConnector
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from atom_stripe.protocols.engines import EngineSettings, LaneQueue
+    from atom_stripe.protocols.engines import EngineHealth, EngineSettings, LaneQueue
     from atom_stripe.protocols.inbox import InboxStore
 
 _QUEUE = "atom-stripe"
@@ -252,23 +250,8 @@ class ProcrastinateEngine:
 
     def health(self) -> EngineHealth:
         """Return how the engine is doing. It asks the database, for two seconds at most."""
-        waiting: int | None = None
-        try:
-            with connected(self._info, "count its jobs", connect_timeout="2", options="-c statement_timeout=2000") as connection:
-                query = "SELECT count(*) FROM procrastinate_jobs WHERE queue_name = %s AND status IN ('todo', 'doing')"
-                row = connection.execute(query, (_QUEUE,)).fetchone()
-                waiting = None if row is None else row[0]
-        except StoreError:
-            waiting = None
-        supervisor = self._supervisor
-        return EngineHealth(
-            running=supervisor.running,
-            listening=supervisor.listening,
-            restarts=supervisor.restarts,
-            error=supervisor.error,
-            waiting=waiting,
-            recovered=supervisor.recovered,
-        )
+        query = "SELECT count(*) FROM procrastinate_jobs WHERE queue_name = %s AND status IN ('todo', 'doing')"
+        return self._supervisor.health(self._info, query, _QUEUE)
 
 
 def _steps(connection: Connection[Any]) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from atom_stripe.engines.connections import connected
 from atom_stripe.engines.sweeper import Sweeper
-from atom_stripe.errors import ConfigurationError
+from atom_stripe.errors import ConfigurationError, StoreError
+from atom_stripe.protocols.engines import EngineHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -102,6 +105,24 @@ class Supervisor:
     def recovered(self) -> int:
         """How many lanes the sweeper has woken, in the last run."""
         return 0 if self._sweeper is None else self._sweeper.recovered
+
+    def health(self, info: str, query: str, *parameters: str) -> EngineHealth:
+        """Return how the engine is doing. *query* counts its jobs in the database at *info*, for two seconds at most."""
+        waiting: int | None = None
+        with (
+            contextlib.suppress(StoreError),
+            connected(info, "count its jobs", connect_timeout="2", options="-c statement_timeout=2000") as connection,
+        ):
+            row = connection.execute(query.encode(), parameters or None).fetchone()
+            waiting = None if row is None else row[0]
+        return EngineHealth(
+            running=self.running,
+            listening=self.listening,
+            restarts=self.restarts,
+            error=self.error,
+            waiting=waiting,
+            recovered=self.recovered,
+        )
 
     def run(self, lanes: LaneQueue, stop: Event, store: InboxStore, settings: EngineSettings) -> None:
         """Run the engine until *stop* is set."""
