@@ -12,10 +12,8 @@ import asyncio
 import hashlib
 import importlib
 import json
-import logging
 import os
 import random
-import select
 import signal
 import ssl
 import sys
@@ -30,6 +28,7 @@ from atom_stripe import AsyncOAuthManager, OAuthConfig, OAuthManager, StripeConf
 from atom_stripe.config import RateLimits, RetryPolicy
 from atom_stripe.errors import AtomStripeError
 from atom_stripe.protocols import Reference
+from tests.nest import Nest, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 # Nothing here runs longer, whatever happened to those who should have ended it.
 LONGEST_LIFE = 140
 TOKEN_PATH = "/v1/oauth/token"
-_LINE = 4096
 # Made once, before the forks: reading the certificates of all the world takes longer than a whole refresh.
 _CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -48,13 +46,6 @@ _CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 def digest(token: str) -> str:
     """Return a name for *token* that does not give it away."""
     return hashlib.sha256(token.encode()).hexdigest()[:12]
-
-
-def emit(message: dict[str, Any]) -> None:
-    """Write one line, in one piece, so that the lines of many processes do not mix."""
-    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-    assert len(line) <= _LINE, "a line that pipes may tear apart"
-    os.write(1, line)
 
 
 class Points:
@@ -517,70 +508,6 @@ def perform(job: dict[str, Any]) -> None:
     PROGRAMS[job["program"]](World(job["job"], job["settings"]), **job.get("params", {}))
 
 
-class Nest:
-    """Forks workers, sends them signals while they are there, and tells how they ended."""
-
-    def __init__(self) -> None:
-        self._workers: dict[int, int] = {}
-        self._wake, wake = os.pipe()
-        os.set_blocking(wake, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-
-    def run(self) -> None:
-        """Do what the input says, until it ends."""
-        left = b""
-        emit({"job": 0, "warm": True})
-        while True:
-            ready, _, _ = select.select([0, self._wake], [], [])
-            if self._wake in ready:
-                os.read(self._wake, 4096)
-                self._reap()
-            if 0 in ready:
-                read = os.read(0, 65536)
-                if not read:
-                    break
-                *lines, left = (left + read).split(b"\n")
-                for line in lines:
-                    self._obey(json.loads(line))
-        for pid in self._workers.values():
-            os.kill(pid, signal.SIGKILL)
-
-    def _obey(self, order: dict[str, Any]) -> None:
-        if "signal" in order:
-            if order["job"] in self._workers:
-                os.kill(self._workers[order["job"]], order["signal"])
-            return
-        pid = os.fork()
-        if pid == 0:
-            self._be_a_worker(order)
-        self._workers[order["job"]] = pid
-
-    def _be_a_worker(self, job: dict[str, Any]) -> None:
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nothing, 0)
-            perform(job)
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException as error:
-            logging.getLogger(__name__).exception("a worker failed")
-            emit({"job": job["job"], "crashed": f"{type(error).__name__}: {error}"[:1000]})
-        finally:
-            os._exit(code)
-
-    def _reap(self) -> None:
-        for job, pid in list(self._workers.items()):
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
-                del self._workers[job]
-                emit({"job": job, "ended": os.waitstatus_to_exitcode(status)})
-
-
 def warm() -> None:
     """Import what every worker will need."""
     for module in ("_engine.httpx_transport", "stores.redis", "stores.sql"):
@@ -592,4 +519,4 @@ if __name__ == "__main__":
         perform(json.loads(sys.stdin.readline()))
     else:
         warm()
-        Nest().run()
+        Nest(perform).run()

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import logging
 import os
-import select
 import signal
 import socket
 import threading
@@ -22,18 +20,10 @@ from typing import TYPE_CHECKING, Any
 from atom_stripe.errors import InboxBusyError, WebhookError
 from atom_stripe.inbox import AsyncWebhookInbox, WebhookInbox
 from tests.fleet.handlers import Member, async_handler, register, sync_handler
+from tests.nest import Nest, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_LINE = 4096
-
-
-def emit(message: dict[str, Any]) -> None:
-    """Write one line, in one piece, so that the lines of many processes do not mix."""
-    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-    assert len(line) <= _LINE, "a line that pipes may tear apart"
-    os.write(1, line)
 
 
 def worker(member: Member) -> None:
@@ -151,71 +141,9 @@ PROGRAMS: dict[str, Callable[[Member], None]] = {
 }
 
 
-class Nest:
-    """Forks processes, sends them signals while they are there, and tells how they ended."""
-
-    def __init__(self) -> None:
-        self._members: dict[int, int] = {}
-        self._wake, wake = os.pipe()
-        os.set_blocking(wake, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        # Whoever started us says when it is over, not the one who types Ctrl-C.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-
-    def run(self) -> None:
-        """Do what the input says, until it ends."""
-        left = b""
-        emit({"job": 0, "warm": True})
-        while True:
-            ready, _, _ = select.select([0, self._wake], [], [])
-            if self._wake in ready:
-                os.read(self._wake, 4096)
-                self._reap()
-            if 0 in ready:
-                read = os.read(0, 65536)
-                if not read:
-                    break
-                *lines, left = (left + read).split(b"\n")
-                for line in lines:
-                    self._obey(json.loads(line))
-        for pid in self._members.values():
-            os.kill(pid, signal.SIGKILL)
-
-    def _obey(self, order: dict[str, Any]) -> None:
-        if "signal" in order:
-            if order["job"] in self._members:
-                os.kill(self._members[order["job"]], order["signal"])
-            return
-        pid = os.fork()
-        if pid == 0:
-            self._be(order)
-        self._members[order["job"]] = pid
-        emit({"job": order["job"], "pid": pid})
-
-    def _be(self, order: dict[str, Any]) -> None:
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nothing, 0)
-            PROGRAMS[order["program"]](Member(order["job"], order["settings"]))
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException as error:
-            logging.getLogger(__name__).exception("a process failed")
-            emit({"job": order["job"], "crashed": f"{type(error).__name__}: {error}"[:1000]})
-        finally:
-            os._exit(code)
-
-    def _reap(self) -> None:
-        for job, pid in list(self._members.items()):
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
-                del self._members[job]
-                emit({"job": job, "ended": os.waitstatus_to_exitcode(status)})
+def perform(order: dict[str, Any]) -> None:
+    """Run the program of *order*."""
+    PROGRAMS[order["program"]](Member(order["job"], order["settings"]))
 
 
 def warm() -> None:
@@ -226,5 +154,7 @@ def warm() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=os.environ.get("FLEET_LOG", "CRITICAL"), format="%(process)d %(asctime)s %(name)s %(message)s")
+    # Whoever started us says when it is over, not the one who types Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     warm()
-    Nest().run()
+    Nest(perform).run()
