@@ -66,6 +66,15 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "atom_stripe_inbox_store_failures_total": Instrument(
         "counter", "{failure}", "Failures of the store while events were handled."
     ),
+    "atom_stripe_http_request_seconds": Instrument(
+        "histogram", "s", "How long the routes took to answer.", ("operation", "status")
+    ),
+    "atom_stripe_http_requests_total": Instrument(
+        "counter",
+        "{request}",
+        "Requests to the routes, by the class of the answer's status: 2xx, 3xx, 4xx, 5xx.",
+        ("operation", "status"),
+    ),
 }
 """Every metric, by its name."""
 

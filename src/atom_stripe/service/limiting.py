@@ -1,0 +1,83 @@
+"""How many requests a caller may make. The counting is that of ``limits``."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from atom_stripe._extras import require
+from atom_stripe.errors import ConfigurationError
+from atom_stripe.service.exchange import settled
+from atom_stripe.service.problems import Problem
+
+if TYPE_CHECKING:
+    from atom_stripe.service.settings import ServiceConfig
+
+LOG = logging.getLogger(__name__)
+
+
+class RateLimiter:
+    """
+    Counts, for callers and for addresses, in one storage. A storage that is away limits nobody: it would keep everybody out.
+
+    *asynchronous*: whether calls of the storage may be awaited.
+    """
+
+    def __init__(self, config: ServiceConfig, *, asynchronous: bool, extra: str) -> None:
+        with require("limits", extra=extra):
+            import limits
+            from limits import aio, storage, strategies
+        try:
+            self._limits = {
+                "caller": limits.parse_many(config.caller_limit) if config.caller_limit else [],
+                "address": limits.parse_many(config.address_limit) if config.address_limit else [],
+            }
+        except ValueError as error:
+            msg = 'a limit is written like "600/minute", and several with ";" between them'
+            raise ConfigurationError(msg) from error
+        # Memory never waits, so both colours can use it as it is.
+        if asynchronous and not config.limit_storage.startswith("memory:"):
+            kept: Any = storage.storage_from_string(f"async+{config.limit_storage}", **_implementation(config.limit_storage))
+            self._strategy: Any = aio.strategies.SlidingWindowCounterRateLimiter(kept)
+        else:
+            self._strategy = strategies.SlidingWindowCounterRateLimiter(storage.storage_from_string(config.limit_storage))
+        self._complained = 0.0
+
+    async def admit(self, kind: str, who: str) -> None:
+        """
+        Count one request of *who*.
+
+        Raises:
+            Problem: 429, with when to come back.
+        """
+        for limit in self._limits[kind]:
+            try:
+                if await settled(self._strategy.hit(limit, kind, _name(who))):
+                    continue
+                window = await settled(self._strategy.get_window_stats(limit, kind, _name(who)))
+            except Exception:  # noqa: BLE001 - whatever the driver of a storage raises
+                self._complain()
+                return
+            wait = max(1.0, window.reset_time - time.time())
+            detail = f"More than {limit.amount} requests in {limit.multiples} {limit.GRANULARITY.name}. Come back later."
+            raise Problem(429, "too_many_requests", detail, retry_after=min(wait, limit.get_expiry()))
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if now - self._complained > _QUIET:
+            self._complained = now
+            LOG.warning("requests are not limited: the storage of the limits does not answer", exc_info=True)  # noqa: LOG014 - called in one
+
+
+_QUIET = 60.0
+
+
+def _name(who: str) -> str:
+    # Hashed: an id of any letters is one key, and none stands in a shared Redis.
+    return hashlib.blake2b(who.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _implementation(uri: str) -> dict[str, str]:
+    return {"implementation": "redispy"} if uri.startswith("redis") else {}

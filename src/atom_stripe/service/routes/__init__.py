@@ -1,0 +1,7 @@
+"""Every route there is, by what it is about."""
+
+from __future__ import annotations
+
+from atom_stripe.service.routes import payments
+
+OPERATIONS = (*payments.OPERATIONS,)
