@@ -128,6 +128,11 @@ class WebhookInbox:
         return self._core.operations
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the webhook endpoints whose deliveries this inbox takes."""
+        return self._core.intake.endpoints
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """What this process has counted: deliveries by outcome, attempts by outcome, claims lost, timeouts."""
         return self._core.tally.counts()
@@ -364,6 +369,11 @@ class AsyncWebhookInbox:
     def operations(self) -> InboxOperations:
         """What operators do: look, replay, requeue, discard, purge, pause. Its methods wait for the store."""
         return self._core.operations
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the webhook endpoints whose deliveries this inbox takes."""
+        return self._core.intake.endpoints
 
     @property
     def counts(self) -> Mapping[str, int]:

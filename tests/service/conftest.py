@@ -15,15 +15,18 @@ from fastapi import Request as FastAPIRequest
 from flask import Flask
 from flask import request as flask_request
 
+from atom_stripe import AsyncWebhookInbox, WebhookInbox, WebhookVerifier
 from atom_stripe.contrib.fastapi import create_router
 from atom_stripe.contrib.flask import create_blueprint
 from atom_stripe.service import Caller
+from atom_stripe.stores.inbox_memory import MemoryInboxStore
 from atom_stripe.testing import StripeSandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PREFIX = "/api/v1/stripe"
+SECRET = "whsec_" + "s" * 32
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,23 @@ class World:
     def client(self, **settings: Any) -> Any:
         """Make a client of this colour that asks the sandbox."""
         return (self.sandbox.async_client if self.asynchronous else self.sandbox.client)(**settings)
+
+    def manager(self, **settings: Any) -> Any:
+        """Make a manager of this colour, whose users come back to the service."""
+        settings = {"redirect_uris": (f"https://shop.example{PREFIX}/oauth/callback",), **settings}
+        return (self.sandbox.async_oauth_manager if self.asynchronous else self.sandbox.oauth_manager)(**settings)
+
+    def inbox(self, **settings: Any) -> Any:
+        """Make an inbox of this colour, in memory, whose secret is ``SECRET``."""
+        kind = AsyncWebhookInbox if self.asynchronous else WebhookInbox
+        settings = {
+            "verifier": WebhookVerifier(SECRET, clock=lambda: self.sandbox.clock.timestamp),
+            "store": MemoryInboxStore(),
+            **settings,
+        }
+        inbox = kind(**settings, clock=lambda: self.sandbox.clock.timestamp)
+        self.stack.callback(inbox._core.close)
+        return inbox
 
     def mount(self, *, user: str | None = "platform", **parts: Any) -> Visitor:
         """Mount *parts*, and return somebody who asks."""

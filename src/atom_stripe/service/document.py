@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe._version import VERSION
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from atom_stripe.service.operation import Operation
 
 OPENAPI = "3.1.0"
+_NAMES = re.compile(r"\{(\w+)\}")
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457.",
@@ -48,7 +50,7 @@ _PROBLEM = {
 _WORDS = {
     200: "It is so.",
     201: "It was made.",
-    303: "Somewhere else: for browsers.",
+    302: "Somewhere else: for browsers.",
     400: "It cannot be done as it stands.",
     401: "Nobody knows who calls.",
     402: "The card was declined.",
@@ -67,7 +69,7 @@ _WORDS = {
 _ALWAYS = {
     "open": (422, 429, 500),
     "browser": (400, 409, 422, 429, 500, 502, 503, 504),
-    "signed": (400, 413, 500, 503),
+    "signed": (400, 404, 413, 500, 503),
     "caller": (400, 401, 404, 409, 422, 429, 500, 502, 503, 504),
     "operator": (401, 422, 429, 500, 503),
 }
@@ -101,9 +103,9 @@ def described(operation: Operation) -> dict[str, Any]:
 
 
 def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
-    if "{id}" in operation.path:
-        pattern = f"^({'|'.join(operation.prefixes)})[A-Za-z0-9_]+$"
-        yield {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern, "maxLength": 255}}
+    for name in _NAMES.findall(operation.path):
+        pattern = f"^({'|'.join(operation.prefixes)})[A-Za-z0-9_]+$" if operation.prefixes else "^[A-Za-z0-9_-]+$"
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern, "maxLength": 255}}
     schema = _inlined(operation.query)
     required = schema.get("required", ())
     for name, one in schema.get("properties", {}).items():
@@ -126,7 +128,7 @@ def _responses(operation: Operation) -> Iterable[tuple[str, dict[str, Any]]]:
     statuses: dict[int, dict[str, Any]] = {operation.status: success}
     if operation.redirects:
         location = {"Location": {"schema": {"type": "string"}}}
-        statuses[303] = {"description": _WORDS[303], "headers": location}
+        statuses[302] = {"description": _WORDS[302], "headers": location}
     problems = {*_ALWAYS[operation.access], *operation.failures}
     if operation.method == "POST" and operation.access != "signed":
         problems |= {400, 413, 415}
@@ -144,7 +146,9 @@ def _inlined(model: type[BaseModel]) -> dict[str, Any]:
         if isinstance(value, dict):
             if "$ref" in value:
                 return replaced(definitions[value["$ref"].rpartition("/")[2]])
-            return {name: replaced(part) for name, part in value.items() if not (name == "title" and isinstance(part, str))}
+            # Titles are the names once more, and null as a default is what is not given.
+            left = {name: part for name, part in value.items() if not (name == "title" and isinstance(part, str))}
+            return {name: replaced(part) for name, part in left.items() if (name, part) != ("default", None)}
         return [replaced(part) for part in value] if isinstance(value, list) else value
 
     found: dict[str, Any] = replaced(schema)

@@ -27,7 +27,7 @@ class RateLimiter:
 
     def __init__(self, config: ServiceConfig, *, asynchronous: bool, extra: str) -> None:
         with require("limits", extra=extra):
-            import limits
+            import limits.errors
             from limits import aio, storage, strategies
         try:
             self._limits = {
@@ -37,12 +37,24 @@ class RateLimiter:
         except ValueError as error:
             msg = 'a limit is written like "600/minute", and several with ";" between them'
             raise ConfigurationError(msg) from error
-        # Memory never waits, so both colours can use it as it is.
-        if asynchronous and not config.limit_storage.startswith("memory:"):
-            kept: Any = storage.storage_from_string(f"async+{config.limit_storage}", **_implementation(config.limit_storage))
-            self._strategy: Any = aio.strategies.SlidingWindowCounterRateLimiter(kept)
-        else:
-            self._strategy = strategies.SlidingWindowCounterRateLimiter(storage.storage_from_string(config.limit_storage))
+        # redis-py's own word for a socket is another than that of limits.
+        place = (
+            config.limit_storage.replace("unix://", "redis+unix://", 1)
+            if config.limit_storage.startswith("unix:")
+            else config.limit_storage
+        )
+        try:
+            # Memory never waits, so both colours can use it as it is.
+            if asynchronous and not place.startswith("memory:"):
+                options = {"implementation": "redispy"} if place.startswith("redis") else {}
+                kept: Any = storage.storage_from_string(f"async+{place}", **options)
+                self._strategy: Any = aio.strategies.SlidingWindowCounterRateLimiter(kept)
+            else:
+                self._strategy = strategies.SlidingWindowCounterRateLimiter(storage.storage_from_string(place))
+        except limits.errors.ConfigurationError as error:
+            # Its words hold the URL, and that can hold a password.
+            msg = f"limits cannot be counted there ({type(error).__name__}): limit_storage is memory:// or a URL of Redis"
+            raise ConfigurationError(msg) from None
         self._complained = 0.0
 
     async def admit(self, kind: str, who: str) -> None:
@@ -77,7 +89,3 @@ _QUIET = 60.0
 def _name(who: str) -> str:
     # Hashed: an id of any letters is one key, and none stands in a shared Redis.
     return hashlib.blake2b(who.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-
-
-def _implementation(uri: str) -> dict[str, str]:
-    return {"implementation": "redispy"} if uri.startswith("redis") else {}

@@ -80,6 +80,11 @@ class Answer:
     cookie: Cookie | None = None
 
     @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers as they are sent: nothing of this is for caches, and nothing of it is what it does not say it is."""
+        return {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **self.headers}
+
+    @property
     def body(self) -> bytes:
         """The body as it is sent."""
         if isinstance(self.content, bytes):

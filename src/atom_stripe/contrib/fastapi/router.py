@@ -127,7 +127,7 @@ def _request(request: Request, operation: Operation, body: bytes) -> service.Req
 
 
 def _response(answer: service.Answer) -> Response:
-    response = Response(answer.body, answer.status, answer.headers, answer.media_type)
+    response = Response(answer.body, answer.status, answer.all_headers, answer.media_type)
     if answer.cookie is not None:
         cookie = answer.cookie
         response.set_cookie(

@@ -103,12 +103,12 @@ def _request(operation: Operation, path: dict[str, str], body: bytes) -> service
         address=request.remote_addr,
         host=request.host,
         secure=request.is_secure,
-        root=(request.root_path + request.path.removeprefix("/")).removesuffix(operation.path.format_map(path)),
+        root=(request.script_root + request.path).removesuffix(operation.path.format_map(path)),
     )
 
 
 def _response(answer: service.Answer) -> Response:
-    response = Response(answer.body, answer.status, dict(answer.headers), content_type=answer.media_type)
+    response = Response(answer.body, answer.status, answer.all_headers, content_type=answer.media_type)
     if answer.cookie is not None:
         cookie = answer.cookie
         response.set_cookie(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from atom_stripe.service.routes import payments
+from atom_stripe.service.routes import connecting, home, payments, receiving
 
-OPERATIONS = (*payments.OPERATIONS,)
+OPERATIONS = (
+    *home.OPERATIONS,
+    *payments.OPERATIONS,
+    *receiving.OPERATIONS,
+    *connecting.OPERATIONS,
+)
