@@ -9,9 +9,12 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
 PYTHON ?=
-# One process for each core; the tests of a file stay together, as the code of a page of documentation must. In their own order: files with few
-# tests are the slow ones, and would come last together.
-PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
+# More processes than this has cores: many tests wait. The tests of a file stay together, as the code of a page of documentation must. In their own
+# order: files with few tests are the slow ones, and would come last together.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+# What starts, kills and counts whole processes tries the databases and the system more than the interpreter: it runs once, and without coverage,
+# which would slow every process down.
+PROCESSES := $(addprefix tests/,browser engines faults fleet inbox_faults independent)
 # The fleets of tests/fleet sail with this share of their events; `make fleet` sends all.
 FLEET ?= 0.1
 BIN := .venv/bin
@@ -23,7 +26,7 @@ define step
 @printf '\n==> %s\n' "$(1)"
 endef
 
-.PHONY: help env demo test lint types contracts check-generated unit wheel newest format generate requirements upgrade-stripe bench docs \
+.PHONY: help env demo test lint types contracts check-generated unit processes wheel newest format generate requirements upgrade-stripe bench docs \
 	browser mutants fleet soak clean
 
 help: ## List the commands
@@ -37,7 +40,7 @@ env: ## Make .venv, or bring it up to date
 demo: env ## Show what the package does, offline, in a minute
 	@$(RUN) examples/demo.py
 
-test: env lint contracts check-generated types unit wheel newest ## Run every check, and the tests on the oldest and newest Python here
+test: env lint contracts check-generated types unit processes wheel newest ## Run every check, and the tests on the oldest and newest Python here
 
 lint: env ## Check style and formatting (ruff)
 	$(call step,Style and formatting)
@@ -62,7 +65,11 @@ check-generated: env ## Check that regenerating would change nothing
 unit: env ## Run the tests and the code of the documentation, with coverage
 	$(call step,Tests on $$($(RUN) -V))
 	@$(BIN)/coverage erase
-	@FLEET_SCALE=$(FLEET) $(RUN) -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+	@$(RUN) -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(addprefix --ignore=,$(PROCESSES))
+
+processes: env ## Run the tests that start and kill whole processes
+	$(call step,Tests of whole processes)
+	@FLEET_SCALE=$(FLEET) $(RUN) -m pytest $(PARALLEL) $(PROCESSES)
 
 wheel: env ## Build the package, install it as users do, and try what was installed
 	$(call step,Package)
@@ -70,7 +77,7 @@ wheel: env ## Build the package, install it as users do, and try what was instal
 
 newest: env ## Run the tests on the newest supported Python of this machine
 	$(call step,Tests on the newest Python)
-	@FLEET_SCALE=$(FLEET) $(RUN) tools/environment.py newest -m pytest $(PARALLEL)
+	@$(RUN) tools/environment.py newest -m pytest $(PARALLEL) $(addprefix --ignore=,$(PROCESSES))
 
 format: env ## Sort imports, fix what can be fixed, lay out the code (ruff)
 	@$(BIN)/ruff check --fix-only --quiet

@@ -1,8 +1,8 @@
 """
-Posts deliveries over so many connections, in a process of its own: ``poster.py URL CONNECTIONS``.
+Sends requests over so many connections, in a process of its own: ``poster.py URL CONNECTIONS [GET]``.
 
-Each line on standard input is a number of deliveries, none of which was sent before. The answer is a line of JSON: the seconds from the first
-request to the last answer. An answer other than 200 ends the program.
+Each line on standard input is a number of deliveries, none of which was sent before, or of requests that are all the same. The answer is a line
+of JSON: the seconds from the first request to the last answer. An answer other than 200 ends the program.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ except ModuleNotFoundError:
     _run = asyncio.run  # type: ignore[assignment]
 
 _HEAD = "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nStripe-Signature: {}\r\nContent-Length: {}\r\n\r\n"
+_GET = "GET {} HTTP/1.1\r\nHost: {}\r\nX-User: user_1\r\n\r\n"
 
 
-async def post(url: str, connections: int) -> None:
+async def post(url: str, connections: int, method: str = "POST") -> None:
     """Do what standard input says."""
     parts = urlsplit(url)
     deliveries = Deliveries()
     for line in sys.stdin:
-        taken = deliveries.take(int(line))
-        requests = [_request(parts.path, parts.netloc, delivery) for delivery in taken]
+        count = int(line)
+        if method == "GET":
+            requests = [_GET.format(parts.path, parts.netloc).encode()] * count
+        else:
+            requests = [_request(parts.path, parts.netloc, delivery) for delivery in deliveries.take(count)]
         # New ones: servers close what was idle for some seconds.
         opened = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(connections)]
         gc.collect()
@@ -64,4 +68,4 @@ def _request(path: str, host: str, delivery: Delivery) -> bytes:
 
 
 if __name__ == "__main__":
-    _run(post(sys.argv[1], int(sys.argv[2])))
+    _run(post(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

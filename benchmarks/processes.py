@@ -60,9 +60,17 @@ def stripe_stub() -> Iterator[str]:
 
 
 @contextmanager
-def poster(url: str, connections: int) -> Iterator[Callable[[int], float]]:
+def sandbox() -> Iterator[tuple[str, str]]:
+    """Run a sandbox; yield its address and the id of a customer that it has."""
+    with _running("sandbox_server.py") as process:
+        said = json.loads(_line(process))
+        yield said["url"], said["customer"]
+
+
+@contextmanager
+def poster(url: str, connections: int, method: str = "POST") -> Iterator[Callable[[int], float]]:
     """Run what posts deliveries to *url*; yield what makes it post a number of them and returns how many were answered in a second."""
-    with _running("poster.py", url, str(connections)) as process:
+    with _running("poster.py", url, str(connections), method) as process:
 
         def post(count: int) -> float:
             print(count, file=process.stdin, flush=True)

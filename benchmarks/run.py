@@ -31,7 +31,20 @@ if TYPE_CHECKING:
     from harness import Figures, Row
 
 # Each of these files registers its benchmarks; they run in this order.
-FILES = ("webhooks", "decoding", "calls", "starting", "memory", "sealing", "tokens", "embedded", "ingest", "growth", "http_ingest")
+FILES = (
+    "webhooks",
+    "decoding",
+    "calls",
+    "starting",
+    "memory",
+    "sealing",
+    "tokens",
+    "embedded",
+    "ingest",
+    "growth",
+    "http_ingest",
+    "routes",
+)
 RESULTS = Path(__file__).parent / "results.json"
 _PACKAGES = (
     "stripe",

@@ -45,10 +45,12 @@ class RateLimiter:
         )
         try:
             # Memory never waits, so both colours can use it as it is.
-            if asynchronous and not place.startswith("memory:"):
+            if place.startswith("memory:"):
+                self._strategy: Any = strategies.SlidingWindowCounterRateLimiter(_memory())
+            elif asynchronous:
                 options = {"implementation": "redispy"} if place.startswith("redis") else {}
                 kept: Any = storage.storage_from_string(f"async+{place}", **options)
-                self._strategy: Any = aio.strategies.SlidingWindowCounterRateLimiter(kept)
+                self._strategy = aio.strategies.SlidingWindowCounterRateLimiter(kept)
             else:
                 self._strategy = strategies.SlidingWindowCounterRateLimiter(storage.storage_from_string(place))
         except limits.errors.ConfigurationError as error:
@@ -84,6 +86,35 @@ class RateLimiter:
 
 
 _QUIET = 60.0
+
+
+def _memory() -> Any:
+    """Return storage in memory that looks for what has expired once a minute: left alone, it does so all the time, in a new thread each time."""
+    from limits.storage import MemoryStorage
+
+    class Storage(MemoryStorage):
+        STORAGE_SCHEME = ["atom-stripe"]  # a class of its own: the library has one for each scheme
+
+        @property
+        def timer(self) -> Any:
+            return self._timer
+
+        @timer.setter
+        def timer(self, timer: Any) -> None:
+            self._timer = _Pause(timer)
+
+    return Storage()
+
+
+class _Pause:
+    """A timer that counts as running for a minute after it has run, so that it is not started again before."""
+
+    def __init__(self, timer: Any) -> None:
+        self.start = timer.start
+        self._until = time.monotonic() + _QUIET
+
+    def is_alive(self) -> bool:
+        return time.monotonic() < self._until
 
 
 def _name(who: str) -> str:

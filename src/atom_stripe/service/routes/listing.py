@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atom_stripe.service.exchange import settled, visible
+from atom_stripe.service.exchange import settled
 from atom_stripe.service.messages import Answer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ async def listed(exchange: Exchange, service: Any, **params: Any) -> Answer:
     if cursor:
         asked["starting_after"] = cursor
     page = await settled(service.list(**asked))
-    raw = [visible(one.to_dict()) for one in page.data]
+    raw = [exchange.content(one) for one in page.data]
     return envelope(raw, raw[-1]["id"] if raw and page.has_more else None)
 
 
@@ -39,7 +39,7 @@ async def sifted(exchange: Exchange, service: Any, wanted: Callable[[dict[str, A
     for _ in range(_PAGES):
         page = await settled(service.list(**params, limit=_LARGEST, **({"starting_after": cursor} if cursor else {})))
         for index, one in enumerate(page.data):
-            raw = visible(one.to_dict())
+            raw = exchange.content(one)
             cursor = raw["id"]
             if wanted(raw):
                 found.append(raw)
