@@ -136,6 +136,19 @@ def test_a_user_disconnects(world: World, user: Visitor) -> None:
     assert user.get("/payments").kind == "not_connected"
 
 
+@pytest.mark.parametrize("profile", ["connect", "stripe_app"])
+def test_a_user_who_disconnected_at_stripe(world: World, profile: str) -> None:
+    """Whoever ended the connection in Stripe's Dashboard is asked to connect again, before any webhook came; the service is not to blame."""
+    manager = world.manager(profile=profile)
+    user = world.mount(client=world.client(oauth=manager), oauth=manager, user="user_1")
+    account = connect(world, user).json["account"]
+    end = {"connect": world.sandbox.oauth.deauthorize, "stripe_app": world.sandbox.oauth.uninstall}[profile]
+    end(account)
+    ended = user.get("/payments")
+    assert (ended.status, ended.kind) == (409, "reauthorization_required")
+    assert user.get("/payments", user="platform").status == 200
+
+
 @pytest.mark.parametrize("query", ["", "?code=ac_1", "?state=x", "?code=%00&state=x", f"?code={'x' * 600}&state=x"])
 def test_a_callback_without_what_it_needs(user: Visitor, query: str) -> None:
     """A redirect that lacks something, or is no redirect of Stripe's, is a problem that says what to do."""

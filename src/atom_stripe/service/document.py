@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe._version import VERSION
@@ -78,13 +79,14 @@ _ALWAYS = {
 def document(operations: Iterable[Operation], *, prefix: str = "", title: str = "Stripe") -> dict[str, Any]:
     """Return the OpenAPI document of *operations*, mounted under *prefix*."""
     paths: dict[str, Any] = {}
+    operations = tuple(operations)
     for operation in operations:
-        paths.setdefault(prefix + operation.path, {})[operation.method.lower()] = described(operation)
+        paths.setdefault(prefix + operation.path, {})[operation.method.lower()] = described(operation, operations)
     return {"openapi": OPENAPI, "info": {"title": title, "version": VERSION}, "paths": paths}
 
 
-def described(operation: Operation) -> dict[str, Any]:
-    """Return what the document says of one operation."""
+def described(operation: Operation, operations: Iterable[Operation] = ()) -> dict[str, Any]:
+    """Return what the document says of one operation, with links to those of *operations* that go on from its answer."""
     said: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
     if operation.description:
         said["description"] = operation.description
@@ -99,7 +101,17 @@ def described(operation: Operation) -> dict[str, Any]:
     elif operation.access == "signed":
         said["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
     said["responses"] = dict(_responses(operation))
+    if links := dict(_links(operation, operations)):
+        said["responses"][str(operation.status)]["links"] = links
     return said
+
+
+def _links(operation: Operation, operations: Iterable[Operation]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """What was made, or stands first in a list, can be got, changed and ended by its id."""
+    identity = "$response.body#/id" if operation.method == "POST" else "$response.body#/data/0/id"
+    for one in operations:
+        if one.path == f"{operation.path}/{{id}}":
+            yield one.name, {"operationId": one.name, "parameters": {"id": identity}}
 
 
 def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
@@ -137,6 +149,7 @@ def _responses(operation: Operation) -> Iterable[tuple[str, dict[str, Any]]]:
     return ((str(status), statuses[status]) for status in sorted(statuses))
 
 
+@cache
 def _inlined(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of *model* without references: it stands in documents that other programs make."""
     schema = model.model_json_schema()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from atom_stripe._extras import require
 from atom_stripe.errors import ConfigurationError
@@ -93,7 +93,7 @@ def _memory() -> Any:
     from limits.storage import MemoryStorage
 
     class Storage(MemoryStorage):
-        STORAGE_SCHEME = ["atom-stripe"]  # a class of its own: the library has one for each scheme
+        STORAGE_SCHEME: ClassVar = ["atom-stripe"]  # a class of its own: the library has one for each scheme
 
         @property
         def timer(self) -> Any:

@@ -10,9 +10,15 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe._engine.drive import run
-from atom_stripe.errors import AtomStripeError, ConfigurationError
+from atom_stripe.errors import (
+    AtomStripeError,
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    ReauthorizationRequiredError,
+)
 from atom_stripe.metrics import NoMetrics
-from atom_stripe.service.exchange import Exchange
+from atom_stripe.service.exchange import Exchange, settled
 from atom_stripe.service.inputs import read_body, read_query
 from atom_stripe.service.limiting import RateLimiter
 from atom_stripe.service.messages import Answer, Caller, Request
@@ -23,6 +29,7 @@ from atom_stripe.service.settings import ServiceConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from atom_stripe.errors import APIError
     from atom_stripe.metrics import Metrics
     from atom_stripe.service.operation import Operation
 
@@ -114,7 +121,21 @@ class Service:
             body = read_body(operation.body, request.body) if operation.body else None
         if operation.writes:
             _check_key(request)
-        return await operation.handle(Exchange(self, request, caller, query, body))
+        exchange = Exchange(self, request, caller, query, body)
+        try:
+            return await operation.handle(exchange)
+        except (AuthenticationError, PermissionDeniedError) as error:
+            # What looks like a wrong key of ours can be a user who ended the connection at Stripe.
+            if exchange.acts_for_user and await self._ended(exchange, error):
+                raise ReauthorizationRequiredError(str(error), user_id=exchange.user_id) from error
+            raise
+
+    async def _ended(self, exchange: Exchange, error: APIError) -> bool:
+        """Return whether the caller's connection has come to an end, as far as *error* and the manager know."""
+        if error.code == "account_invalid":
+            return True
+        connection = await settled(self.parts.oauth.connection(exchange.user_id))
+        return not connection.connected
 
     async def _admitted(self, operation: Operation, request: Request, who: object) -> Caller | None:
         if operation.access in {"open", "browser"}:

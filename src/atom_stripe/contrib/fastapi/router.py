@@ -67,7 +67,7 @@ def create_router(
             operation_id=operation.name,
             status_code=operation.status,
             response_class=Response,
-            openapi_extra=described(operation),
+            openapi_extra=described(operation, face.operations),
         )
     return router
 
