@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import logging
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import httpx
 import pytest
 
+from atom_stripe import API_VERSION, InboxConfig, WebhookInbox, WebhookVerifier, errors
+from atom_stripe._engine.connect import refresh
+from atom_stripe._engine.drive import run
 from atom_stripe._engine.inbox.signals import Signals
 from atom_stripe._engine.inbox.tally import Tally
-from atom_stripe.metrics import INSTRUMENTS, NoMetrics, OpenTelemetryMetrics
+from atom_stripe.metrics import INSTRUMENTS, NoMetrics, OpenTelemetryMetrics, PrometheusMetrics, Readable
 from atom_stripe.protocols import InboxCounts
+from atom_stripe.stores.inbox_memory import MemoryInboxStore
+from atom_stripe.stores.memory import AsyncMemoryTokenStore, MemoryTokenStore
+from atom_stripe.testing import AsyncFaultyTokenStore, FaultyInboxStore, FaultyTokenStore, StripeSandbox, sign
+from tests.canary import WEBHOOK_SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 
 class Noted:
@@ -50,10 +63,25 @@ def signals(metrics: Any, *patterns: str) -> Signals:
 def test_the_names() -> None:
     """Names have our prefix and base units, counters end in _total, and no label can hold an id."""
     for name, one in INSTRUMENTS.items():
-        assert re.fullmatch(r"atom_stripe_(webhook|inbox)_[a-z_]+", name)
+        assert re.fullmatch(r"atom_stripe_(webhook|inbox|http|payments|token)_[a-z_]+", name)
         assert name.endswith("_total") == (one.kind == "counter")
         assert name.endswith("_seconds") == (one.unit == "s")
-        assert set(one.labels) <= {"result", "outcome", "status", "event_type"}
+        assert set(one.labels) <= {"result", "outcome", "status", "event_type", "operation"}
+        assert not one.values or len(one.labels) == 1
+
+
+def test_the_names_in_the_documentation() -> None:
+    """Every metric and every value of a label that the page on monitoring asks for is one that there is."""
+    page = (Path(__file__).resolve().parent.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    asked = re.findall(r"(atom_stripe_[a-z_]+)(?:\{([^}]*)\})?\[|max\((atom_stripe_[a-z_]+)", page)
+    names = {(name or gauge).removesuffix("_bucket") for name, _, gauge in asked}
+    assert len(names) == 7
+    assert names <= INSTRUMENTS.keys()
+    for name, labels, _ in asked:
+        for label, values in re.findall(r'(\w+)!?=~?"([^"]*)"', labels):
+            one = INSTRUMENTS[name]
+            assert label in one.labels
+            assert not one.values or set(values.replace("\\", "").split("|")) <= set(one.values)
 
 
 @pytest.mark.parametrize(
@@ -233,3 +261,290 @@ def test_without_opentelemetry() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "opentelemetry is not installed: pip install 'atom-stripe[otel]'\n"
+
+
+def test_prometheus() -> None:
+    """What is told is in the text, under the names and labels that are listed, in a registry of its own."""
+    metrics = PrometheusMetrics()
+    assert isinstance(metrics, Readable)
+    assert not isinstance(NoMetrics(), Readable)
+    assert metrics.content_type.startswith("text/plain")
+    metrics.count("atom_stripe_payments_total", 2, {"outcome": "succeeded"})
+    metrics.count("atom_stripe_inbox_dead_total", 1, {})
+    metrics.gauge("atom_stripe_inbox_events", 5, {"status": "pending"})
+    metrics.observe("atom_stripe_inbox_group_commit_batch_size", 17, {})
+    metrics.observe("atom_stripe_inbox_lag_seconds", 0.5, {"event_type": "other"})
+    text = metrics.text().decode()
+    assert set(re.findall(r"^# TYPE (atom_stripe_\w+) (?:counter|gauge|histogram)$", text, re.MULTILINE)) >= set(INSTRUMENTS)
+    lines = text.splitlines()
+    for line in (
+        'atom_stripe_payments_total{outcome="succeeded"} 2.0',
+        'atom_stripe_payments_total{outcome="failed"} 0.0',
+        "atom_stripe_inbox_dead_total 1.0",
+        'atom_stripe_inbox_events{status="pending"} 5.0',
+        'atom_stripe_inbox_group_commit_batch_size_bucket{le="10.0"} 0.0',
+        'atom_stripe_inbox_group_commit_batch_size_bucket{le="20.0"} 1.0',
+        'atom_stripe_inbox_lag_seconds_bucket{event_type="other",le="0.5"} 1.0',
+        'atom_stripe_inbox_lag_seconds_sum{event_type="other"} 0.5',
+    ):
+        assert line in lines
+    assert 'outcome="succeeded"} 0.0' in PrometheusMetrics().text().decode()
+
+
+def test_prometheus_from_the_beginning() -> None:
+    """What shares are made of is there from the beginning, so that the first failure is an increase and a share a number."""
+    text = PrometheusMetrics().text().decode()
+    for name, one in INSTRUMENTS.items():
+        for value in one.values:
+            assert f'{name}{{{one.labels[0]}="{value}"}} 0.0' in text
+
+
+def test_a_registry_that_is_shared() -> None:
+    """Metrics can stand beside a program's own, once."""
+    import prometheus_client
+
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.Counter("orders", "Orders.", registry=registry).inc()
+    metrics = PrometheusMetrics(registry=registry)
+    metrics.count("atom_stripe_inbox_dead_total", 1, {})
+    assert b"orders_total 1.0" in metrics.text()
+    assert b"atom_stripe_inbox_dead_total 1.0" in prometheus_client.generate_latest(registry)
+    with pytest.raises(errors.ConfigurationError, match="has these metrics already"):
+        PrometheusMetrics(registry=registry)
+
+
+def test_several_processes(tmp_path: Path) -> None:
+    """With the folder that prometheus-client wants for it, each process shows the numbers of all."""
+    program = (
+        "from atom_stripe.metrics import PrometheusMetrics\n"
+        "metrics = PrometheusMetrics()\n"
+        "metrics.count('atom_stripe_payments_total', 1, {'outcome': 'succeeded'})\n"
+        "metrics.gauge('atom_stripe_inbox_events', 5, {'status': 'pending'})\n"
+        "print(metrics.text().decode())"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    shown = ""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True, env=environment
+        )
+        shown = done.stdout
+    assert 'atom_stripe_payments_total{outcome="succeeded"} 2.0' in shown
+    assert 'atom_stripe_inbox_events{status="pending"} 5.0' in shown
+
+
+def test_without_prometheus() -> None:
+    """It is missed only by who asks for it, and then in words that mend it."""
+    program = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "from atom_stripe.metrics import PrometheusMetrics\n"
+        "try: PrometheusMetrics()\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "prometheus_client is not installed: pip install 'atom-stripe[prometheus]'\n"
+
+
+# Payments.
+
+
+def snapshot(id: str, type: str = "payment_intent.succeeded", **fields: Any) -> dict[str, Any]:
+    thing = {"object": {"id": "pi_1", "object": "payment_intent"}}
+    return {
+        "id": id,
+        "object": "event",
+        "type": type,
+        "api_version": API_VERSION,
+        "created": 1,
+        "livemode": False,
+        "data": thing,
+        **fields,
+    }
+
+
+class Shop:
+    """An inbox that is told of payments. *told*: the outcomes that were counted, once everything was stored."""
+
+    def __init__(self, **config: Any) -> None:
+        self.noted = Noted()
+        self.store = FaultyInboxStore(MemoryInboxStore())
+        self.inbox = WebhookInbox(WebhookVerifier(WEBHOOK_SECRET), self.store, metrics=self.noted, config=InboxConfig(**config))
+
+    def receive(self, raw: dict[str, Any]) -> None:
+        body = json.dumps(raw).encode()
+        self.inbox.receive(body, sign(body, WEBHOOK_SECRET))
+
+    @property
+    def told(self) -> list[str]:
+        self.inbox.close()
+        lines = [line for line in self.noted.lines if line.startswith("payments_total")]
+        assert all(line.endswith("} 1") for line in lines)
+        return [line[len("payments_total{outcome=") : -3] for line in lines]
+
+
+def test_payments_are_counted_once() -> None:
+    """Each event about a payment counts when it is first stored, snapshot or thin; a duplicate and other events do not."""
+    shop = Shop()
+    for _ in range(3):
+        shop.receive(snapshot("evt_1"))
+    shop.receive(snapshot("evt_2", "payment_intent.payment_failed"))
+    shop.receive(snapshot("evt_3", "payment_intent.created"))
+    shop.receive(snapshot("evt_4", "charge.succeeded"))
+    thin = {"id": "evt_5", "object": "v2.core.event", "created": "2026-11-01T00:00:00Z", "livemode": False}
+    for _ in range(2):
+        shop.receive({**thin, "type": "v1.payment_intent.payment_failed"})
+    shop.receive({**thin, "id": "evt_6", "type": "v1.payment_intent.succeeded"})
+    assert shop.told == ["succeeded", "failed", "failed", "succeeded"]
+
+
+def test_a_payment_that_could_not_be_stored() -> None:
+    """What was refused counts when it is delivered again, and once."""
+    shop = Shop()
+    shop.store.faults.next(operation="append", kind="fail")
+    with pytest.raises(errors.InboxBusyError):
+        shop.receive(snapshot("evt_1"))
+    shop.receive(snapshot("evt_1"))
+    assert shop.told == ["succeeded"]
+
+
+def test_a_payment_that_was_stored_too_late() -> None:
+    """What was stored when nobody waited for it any more counts, although the next delivery of it is a duplicate."""
+    shop = Shop(accept_timeout=0.05)
+    shop.store.faults.next(operation="append", kind="delay", seconds=0.5)
+    with pytest.raises(errors.InboxBusyError):
+        shop.receive(snapshot("evt_1"))
+    assert shop.told == ["succeeded"]
+
+
+def test_payments_of_the_other_mode() -> None:
+    """An inbox that sets test events aside does not count their payments."""
+    shop = Shop(livemode=True)
+    shop.receive(snapshot("evt_1"))
+    shop.receive(snapshot("evt_2", livemode=True))
+    assert shop.told == ["succeeded"]
+
+
+def test_payments_that_were_missed() -> None:
+    """What reconciling finds counts like what is delivered."""
+    shop = Shop()
+    with StripeSandbox() as sandbox, sandbox.client() as client:
+        client.payment_intents.create(
+            amount=2000,
+            currency="usd",
+            payment_method="pm_card_visa",
+            confirm=True,
+            automatic_payment_methods={"enabled": True, "allow_redirects": "never"},
+        )
+        for _ in range(2):
+            shop.inbox.reconcile(client, since=sandbox.clock.timestamp - 3600)
+    assert shop.told == ["succeeded"]
+
+
+# Renewals.
+
+
+async def settled(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+class Users:
+    """A user with a token that runs out, in either colour."""
+
+    def __init__(self, sandbox: StripeSandbox, colour: str) -> None:
+        self.sandbox = sandbox
+        self.sync = colour == "sync"
+        self.colour = colour
+        self.noted = Noted()
+        memory = MemoryTokenStore()
+        self.store: Any = FaultyTokenStore(memory) if self.sync else AsyncFaultyTokenStore(AsyncMemoryTokenStore(memory))
+        make = sandbox.oauth_manager if self.sync else sandbox.async_oauth_manager
+        self.manager: Any = make(self.store, metrics=self.noted, profile="stripe_app")
+
+    @property
+    def told(self) -> list[str]:
+        return [line.removeprefix("token_refresh_total{outcome=") for line in self.noted.lines]
+
+    async def connect(self) -> None:
+        url = await settled(self.manager.authorize_url("user_1", session="browser-1"))
+        back = httpx.URL(self.sandbox.oauth.consent(url)).params
+        await settled(self.manager.callback(back["code"], back["state"], session="browser-1"))
+
+    async def token(self) -> Any:
+        return await settled(self.manager.token("user_1"))
+
+    def run(self, flow: Callable[[], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            await self.connect()
+            await flow()
+            await settled(self.manager.close())
+
+        run(whole()) if self.sync else anyio.run(whole, backend=self.colour)
+
+
+@pytest.fixture(params=["sync", "asyncio", "trio"])
+def users(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(refresh, "_SETTLING", 0.01)
+    with StripeSandbox() as sandbox:
+        yield Users(sandbox, request.param)
+
+
+def test_renewals_are_counted(users: Users) -> None:
+    """Each renewal counts once, however many callers use its token; a token that is fresh costs none."""
+
+    async def flow() -> None:
+        await users.token()
+        assert users.told == []
+        for times in (1, 2):
+            users.sandbox.clock.advance(hours=2)
+            for _ in range(3):
+                await users.token()
+            assert users.told == ["refreshed} 1"] * times
+
+    users.run(flow)
+
+
+def test_renewals_that_fail(users: Users) -> None:
+    """A renewal that comes to nothing counts as failed, whoever is to blame; one that is tried again within it does not."""
+
+    async def flow() -> None:
+        users.sandbox.clock.advance(hours=2)
+        users.sandbox.faults.next(operation="POST /v1/oauth/token", status=401)
+        with pytest.raises(errors.APIError):
+            await users.token()
+        assert users.told == ["failed} 1"]
+        users.store.faults.next(operation="save", kind="fail")
+        with pytest.raises(errors.StoreError):
+            await users.token()
+        assert users.told == ["failed} 1"] * 2
+        users.sandbox.faults.next(operation="POST /v1/oauth/token", status=500)
+        await users.token()
+        assert users.told == ["failed} 1", "failed} 1", "refreshed} 1"]
+
+    users.run(flow)
+
+
+def test_a_grant_that_died(users: Users) -> None:
+    """A grant that turns out to be dead counts once, however often its user's token is asked for."""
+
+    async def flow() -> None:
+        users.sandbox.clock.advance(days=366)
+        for _ in range(3):
+            with pytest.raises(errors.ReauthorizationRequiredError):
+                await users.token()
+        assert users.told == ["reauthorization_required} 1"]
+
+    users.run(flow)
+
+
+def test_renewals_with_metrics_that_fail(users: Users) -> None:
+    """What a Metrics raises does no harm to a token."""
+
+    def broken(*_: object) -> None:
+        raise OSError
+
+    async def flow() -> None:
+        users.noted.count = broken  # type: ignore[method-assign]
+        users.sandbox.clock.advance(hours=2)
+        assert (await users.token()).generation == 2
+
+    users.run(flow)

@@ -1,38 +1,52 @@
 """
-What an inbox does and how it is, as numbers.
+What an inbox, a manager and the routes do and how they are, as numbers.
 
-    inbox = WebhookInbox(verifier, store, metrics=OpenTelemetryMetrics())
+    metrics = PrometheusMetrics()
+    inbox = WebhookInbox(verifier, store, metrics=metrics)
 
-A ``Metrics`` of your own takes them anywhere else. ``INSTRUMENTS`` lists all there are. Labels have few values: no id of an account, an event or an
-object is one, and types of events are those that handlers were registered for; the others are ``"other"``.
+``OpenTelemetryMetrics`` records them with OpenTelemetry, and a ``Metrics`` of your own takes them anywhere else. ``INSTRUMENTS`` lists all there
+are. Labels have few values: no id of an account, an event or an object is one, and types of events are those that handlers were registered for;
+the others are ``"other"``.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from atom_stripe._extras import require
+from atom_stripe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INSTRUMENTS", "Instrument", "Metrics", "NoMetrics", "OpenTelemetryMetrics"]
+    from prometheus_client import CollectorRegistry
+
+__all__ = ["INSTRUMENTS", "Instrument", "Metrics", "NoMetrics", "OpenTelemetryMetrics", "PrometheusMetrics", "Readable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One metric. *unit*: in the notation of UCUM: ``s`` for seconds, ``{event}`` for a number of events."""
+    """
+    One metric. *unit*: in the notation of UCUM: ``s`` for seconds, ``{event}`` for a number of events. *values*: all that its one label can be,
+    where rates are made of it.
+    """
 
     kind: Literal["counter", "gauge", "histogram"]
     unit: str
     description: str
     labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 INSTRUMENTS: Mapping[str, Instrument] = {
     "atom_stripe_webhook_received_total": Instrument(
-        "counter", "{delivery}", "Deliveries, by what became of them: stored, duplicate, requeued, refused, busy.", ("result",)
+        "counter",
+        "{delivery}",
+        "Deliveries, by what became of them: stored, duplicate, requeued, refused, busy.",
+        ("result",),
+        ("stored", "duplicate", "requeued", "refused", "busy"),
     ),
     "atom_stripe_webhook_ack_seconds": Instrument("histogram", "s", "From a verified delivery to its durable answer."),
     "atom_stripe_inbox_group_commit_batch_size": Instrument(
@@ -75,6 +89,20 @@ INSTRUMENTS: Mapping[str, Instrument] = {
         "Requests to the routes, by the class of the answer's status: 2xx, 3xx, 4xx, 5xx.",
         ("operation", "status"),
     ),
+    "atom_stripe_payments_total": Instrument(
+        "counter",
+        "{payment}",
+        "Payments that Stripe told the inbox of, each event once: succeeded; failed, which is each failed attempt to pay.",
+        ("outcome",),
+        ("succeeded", "failed"),
+    ),
+    "atom_stripe_token_refresh_total": Instrument(
+        "counter",
+        "{refresh}",
+        "Renewals of access tokens by this process: refreshed; failed, to be tried again; reauthorization_required, for the grant is dead.",
+        ("outcome",),
+        ("refreshed", "failed", "reauthorization_required"),
+    ),
 }
 """Every metric, by its name."""
 
@@ -96,6 +124,20 @@ class Metrics(Protocol):
 
     def observe(self, name: str, value: float, labels: Mapping[str, str], /) -> None:
         """Put *value* into a histogram."""
+        ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A ``Metrics`` that can be read, too: the route ``/metrics`` shows it."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type of ``text``."""
+        ...
+
+    def text(self) -> bytes:
+        """Return all numbers, as a collector reads them."""
         ...
 
 
@@ -153,3 +195,85 @@ def _made(meter: Any, name: str, one: Instrument) -> Any:
         return meter.create_histogram(name, unit=one.unit, description=one.description, explicit_bucket_boundaries_advisory=buckets)
     make = meter.create_counter if one.kind == "counter" else meter.create_gauge
     return make(name, unit=one.unit, description=one.description)
+
+
+class PrometheusMetrics:
+    """
+    A ``Metrics`` that Prometheus collects: ``text()`` is what its collector reads, and the route ``/metrics`` shows it.
+
+    *registry*: where the metrics are registered, such as ``prometheus_client.REGISTRY`` to show them beside your own; one of its own, if left out.
+
+    Each process has its own numbers. Where several processes of one service share a port, set ``PROMETHEUS_MULTIPROC_DIR`` before they start, and
+    ``text()`` of any of them has the numbers of all. Source: https://prometheus.github.io/client_python/multiprocess/
+
+    Raises:
+        ConfigurationError: *registry* has these metrics already.
+        MissingExtraError: prometheus-client is not installed.
+    """
+
+    def __init__(self, *, registry: CollectorRegistry | None = None) -> None:
+        with require("prometheus_client", extra="prometheus"):
+            from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+        self._content_type = CONTENT_TYPE_LATEST
+        self._registry = CollectorRegistry() if registry is None else registry
+        try:
+            self._instruments = {name: _registered(self._registry, name, one) for name, one in INSTRUMENTS.items()}
+        except ValueError as error:
+            msg = "this registry has these metrics already: one PrometheusMetrics is enough for all inboxes, managers and routes of a process"
+            raise ConfigurationError(msg) from error
+
+    @property
+    def content_type(self) -> str:
+        """The media type of ``text``."""
+        return self._content_type
+
+    def text(self) -> bytes:
+        """Return all numbers of the registry in Prometheus's text format."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = self._registry
+        if _MANY in os.environ:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def count(self, name: str, value: int, labels: Mapping[str, str], /) -> None:
+        """Add *value* to a counter."""
+        self._of(name, labels).inc(value)
+
+    def gauge(self, name: str, value: float, labels: Mapping[str, str], /) -> None:
+        """Set a gauge to *value*."""
+        self._of(name, labels).set(value)
+
+    def observe(self, name: str, value: float, labels: Mapping[str, str], /) -> None:
+        """Put *value* into a histogram."""
+        self._of(name, labels).observe(value)
+
+    def _of(self, name: str, labels: Mapping[str, str]) -> Any:
+        found = self._instruments[name]
+        return found.labels(**labels) if labels else found
+
+
+_MANY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def _registered(registry: CollectorRegistry, name: str, one: Instrument) -> Any:
+    from prometheus_client import Counter, Gauge, Histogram
+
+    made: Any
+    if one.kind == "histogram":
+        buckets = _SECONDS if one.unit == "s" else _NUMBERS
+        made = Histogram(name, one.description, one.labels, registry=registry, buckets=buckets)
+    elif one.kind == "counter":
+        # The library puts its own _total at the end.
+        made = Counter(name.removesuffix("_total"), one.description, one.labels, registry=registry)
+    else:
+        # Of one store, whose depth every process sees alike.
+        made = Gauge(name, one.description, one.labels, registry=registry, multiprocess_mode="mostrecent")
+    for value in one.values:
+        # From 0 on, or the first one would be no increase, and a share of none no number.
+        made.labels(value)
+    return made

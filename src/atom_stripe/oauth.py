@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from atom_stripe.metrics import Metrics
     from atom_stripe.models import Event, EventNotification
     from atom_stripe.oauth_config import OAuthConfig
     from atom_stripe.protocols import AsyncKeyProvider, AsyncTokenStore, ConnectionState, KeyProvider, TokenStore
@@ -52,6 +53,7 @@ class OAuthManager:
         on_reauthorization_required: Called once with the connection when a grant turns out to be dead, so that you can ask its user back;
             not at all if the process is killed at that moment, when only the connection's state says it. What it raises is logged.
         clock: The time, in seconds since 1970.
+        metrics: Where the renewals of tokens are counted, such as ``atom_stripe.metrics.PrometheusMetrics()``.
 
     Raises:
         ConfigurationError: A setting is missing or malformed. Keys are never shown.
@@ -66,9 +68,10 @@ class OAuthManager:
         http_client: httpx.Client | None = None,
         on_reauthorization_required: Callable[[Connection], None] | None = None,
         clock: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
     ) -> None:
         self._flows = blocking_flows(
-            config, store, keys=keys, http_client=http_client, hook=on_reauthorization_required, clock=clock
+            config, store, keys=keys, http_client=http_client, hook=on_reauthorization_required, clock=clock, metrics=metrics
         )
 
     @property
@@ -324,6 +327,7 @@ class AsyncOAuthManager:
         on_reauthorization_required: Called once with the connection when a grant turns out to be dead, so that you can ask its user back;
             not at all if the process is killed at that moment, when only the connection's state says it. What it raises is logged.
         clock: The time, in seconds since 1970.
+        metrics: Where the renewals of tokens are counted, such as ``atom_stripe.metrics.PrometheusMetrics()``.
 
     Raises:
         ConfigurationError: A setting is missing or malformed. Keys are never shown.
@@ -338,8 +342,11 @@ class AsyncOAuthManager:
         http_client: httpx.AsyncClient | None = None,
         on_reauthorization_required: Callable[[Connection], Awaitable[None] | None] | None = None,
         clock: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._flows = native_flows(config, store, keys=keys, http_client=http_client, hook=on_reauthorization_required, clock=clock)
+        self._flows = native_flows(
+            config, store, keys=keys, http_client=http_client, hook=on_reauthorization_required, clock=clock, metrics=metrics
+        )
 
     @property
     def config(self) -> OAuthConfig:

@@ -110,7 +110,11 @@ def fastapi_service(**parts: Any) -> Iterator[httpx.Client]:
 
     app = FastAPI()
     app.include_router(create_router(**{"authorize": authorize, **parts}), prefix=PREFIX)
-    with start_blocking_portal() as portal, httpx.Client(transport=_Portal(portal, app), base_url="https://shop.example") as client:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        httpx.Client(transport=_Portal(portal, app), base_url="https://shop.example") as client,
+    ):
         yield client
 
 

@@ -68,7 +68,7 @@ _WORDS = {
 }
 # What every route of the kind can come to.
 _ALWAYS = {
-    "open": (422, 429, 500),
+    "open": (422, 429, 500, 503),
     "browser": (400, 409, 422, 429, 500, 502, 503, 504),
     "signed": (400, 404, 413, 500, 503),
     "caller": (400, 401, 404, 409, 422, 429, 500, 502, 503, 504),
@@ -116,7 +116,7 @@ def _links(operation: Operation, operations: Iterable[Operation]) -> Iterable[tu
 
 def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in _NAMES.findall(operation.path):
-        pattern = f"^({'|'.join(operation.prefixes)})[A-Za-z0-9_]+$" if operation.prefixes else "^[A-Za-z0-9_-]+$"
+        pattern = f"^({'|'.join(operation.prefixes)})[A-Za-z0-9_]+$" if operation.prefixes else "^[A-Za-z0-9_.-]+$"
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern, "maxLength": 255}}
     schema = _inlined(operation.query)
     required = schema.get("required", ())
@@ -146,6 +146,8 @@ def _responses(operation: Operation) -> Iterable[tuple[str, dict[str, Any]]]:
         problems |= {400, 413, 415}
     for status in problems:
         statuses[status] = {"description": _WORDS[status], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+    if operation.unwell:
+        statuses[503]["content"][operation.media_type] = {"schema": operation.schema}
     return ((str(status), statuses[status]) for status in sorted(statuses))
 
 

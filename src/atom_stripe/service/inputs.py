@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+T = TypeVar("T")
 # More than Stripe takes in any currency (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), and what JSON holds exactly.
 _MOST = 999_999_999_999
 
@@ -37,7 +38,33 @@ class Input(BaseModel):
 
     def params(self) -> dict[str, Any]:
         """Return what was given, as the client takes it."""
-        return self.model_dump(exclude_unset=True, exclude_none=True)
+        given = self.model_dump(exclude_unset=True, exclude_none=True)
+        # An empty object says nothing, and a form cannot carry it.
+        return {name: value for name, value in given.items() if value != {}}
+
+
+class Change(Input):
+    """What is to change: what is not there stays as it is, and null clears what can be empty."""
+
+    def params(self) -> dict[str, Any]:
+        """Return what was given, as the client takes it: what is cleared is an empty text, because ``None`` is "not given" there."""
+        return cleared(self.model_dump(exclude_unset=True))
+
+
+def omitted() -> Any:
+    """Return the default of a parameter that can be left out but not be null. It is never sent."""
+    return None
+
+
+def cleared(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *given* with empty texts for what is null, and without what says nothing."""
+    return {name: _spelled(value) for name, value in given.items() if value != {}}
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return cleared(value)
+    return "" if value is None else value
 
 
 def _known(code: str) -> str:
@@ -54,11 +81,10 @@ def _web(url: str) -> str:
     return url
 
 
-def _bounded(metadata: dict[str, str]) -> dict[str, str]:
-    for name in metadata:
-        if "[" in name or "]" in name:
-            msg = "names in metadata have no square brackets"
-            raise ValueError(msg)
+def _bracketless(metadata: dict[str, T]) -> dict[str, T]:
+    if any("[" in name or "]" in name for name in metadata):
+        msg = "names in metadata have no square brackets"
+        raise ValueError(msg)
     return metadata
 
 
@@ -71,9 +97,9 @@ CustomerId = Annotated[str, _begins("cus")]
 InvoiceId = Annotated[str, _begins("in")]
 PaymentId = Annotated[str, _begins("pi")]
 PaymentMethodId = Annotated[str, _begins("pm", "card", "src", "ba")]
-PriceId = Annotated[str, _begins("price", "plan")]
-# Stripe lets accounts choose the ids of their products.
-ProductId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
+# Accounts choose the ids of their products, and once chose those of their plans, which are prices now.
+PriceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,255}$")]
+ProductId = PriceId
 SubscriptionId = Annotated[str, _begins("sub")]
 SubscriptionItemId = Annotated[str, _begins("si")]
 
@@ -90,11 +116,19 @@ Currency = Annotated[
     WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "Three letters, as ISO 4217 has them."}),
 ]
 
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=40)]
+_Value = Annotated[str, StringConstraints(max_length=500)]
 Metadata = Annotated[
-    dict[Annotated[str, StringConstraints(min_length=1, max_length=40)], Annotated[str, StringConstraints(max_length=500)]],
+    dict[_Name, _Value],
     Field(max_length=50, description="Up to 50 texts of your own. Source: https://docs.stripe.com/metadata"),
-    AfterValidator(_bounded),
+    AfterValidator(_bracketless),
 ]
+ChangedMetadata = Annotated[
+    dict[_Name, _Value | None],
+    Field(max_length=50, description="Names that are not here stay; null or an empty text removes one."),
+    AfterValidator(_bracketless),
+]
+"""Metadata of an object that there is already."""
 
 Url = Annotated[
     str, StringConstraints(min_length=8, max_length=2048, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s]+$"), AfterValidator(_web)

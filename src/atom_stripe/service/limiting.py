@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from atom_stripe._extras import require
 from atom_stripe.errors import ConfigurationError
@@ -44,20 +44,27 @@ class RateLimiter:
             else config.limit_storage
         )
         try:
-            # Memory never waits, so both colours can use it as it is.
             if place.startswith("memory:"):
-                self._strategy: Any = strategies.SlidingWindowCounterRateLimiter(_memory())
+                self.storage: Any = _memory()
             elif asynchronous:
-                options = {"implementation": "redispy"} if place.startswith("redis") else {}
-                kept: Any = storage.storage_from_string(f"async+{place}", **options)
-                self._strategy = aio.strategies.SlidingWindowCounterRateLimiter(kept)
+                self.storage = storage.storage_from_string(f"async+{place}", implementation="redispy", **_BOUNDS)
             else:
-                self._strategy = strategies.SlidingWindowCounterRateLimiter(storage.storage_from_string(place))
+                self.storage = storage.storage_from_string(place, **_BOUNDS)
         except limits.errors.ConfigurationError as error:
             # Its words hold the URL, and that can hold a password.
             msg = f"limits cannot be counted there ({type(error).__name__}): limit_storage is memory:// or a URL of Redis"
             raise ConfigurationError(msg) from None
+        # Memory never waits, so both colours can use it as it is.
+        waits = asynchronous and not place.startswith("memory:")
+        self._strategy: Any = (aio.strategies if waits else strategies).SlidingWindowCounterRateLimiter(self.storage)
         self._complained = 0.0
+
+    async def close(self) -> None:
+        """Close the connections to a storage that has any."""
+        client = getattr(getattr(self.storage, "bridge", self.storage), "storage", None)
+        close = getattr(client, "aclose", None) or getattr(client, "close", None)
+        if close is not None:
+            await settled(close())
 
     async def admit(self, kind: str, who: str) -> None:
         """
@@ -86,6 +93,8 @@ class RateLimiter:
 
 
 _QUIET = 60.0
+# A storage that hangs must not hang every route with it. Seconds.
+_BOUNDS: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 
 
 def _memory() -> Any:
@@ -93,7 +102,7 @@ def _memory() -> Any:
     from limits.storage import MemoryStorage
 
     class Storage(MemoryStorage):
-        STORAGE_SCHEME: ClassVar = ["atom-stripe"]  # a class of its own: the library has one for each scheme
+        STORAGE_SCHEME = ["atom-stripe"]  # noqa: RUF012 - declared there; a name of its own, or it would stand for memory:// from now on
 
         @property
         def timer(self) -> Any:

@@ -33,7 +33,8 @@ class Operation:
 
     *name*: its operationId. *part*: what must have been given for the route to be there. *prefixes*: what ids in the path begin with.
     *query*, *body*: what may come, checked before *handle* is called. *schema*: the JSON Schema of the answer. *redirects*: whether browsers
-    are sent elsewhere. *failures*: the statuses of problems beyond those that every route of its kind can have.
+    are sent elsewhere. *unwell*: whether a 503 looks like any other answer of it. *failures*: the statuses of problems beyond those that every
+    route of its kind can have.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Operation:
     schema: dict[str, Any] | None = None
     media_type: str = "application/json"
     redirects: bool = False
+    unwell: bool = False
     failures: tuple[int, ...] = ()
     description: str = ""
 

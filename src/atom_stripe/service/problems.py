@@ -159,6 +159,17 @@ _WAITS = {409: 1.0, 503: 5.0}
 
 def problem_of(error: AtomStripeError) -> Problem:
     """Return what a caller may know of *error*."""
+    if found := _of_its_own(error):
+        return found
+    for kind, status, name, detail in _KINDS:
+        if isinstance(error, kind):
+            return Problem(status, name, detail, retry_after=_wait(error, status), **_facts(error))
+    # A ConfigurationError, for one: what it says is for the operator.
+    return Problem(500, "internal_error", "Something is wrong with this service. Its operator has to look.")
+
+
+def _of_its_own(error: AtomStripeError) -> Problem | None:
+    """Return the problem of an error that says more than its kind."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, CardError):
@@ -167,11 +178,9 @@ def problem_of(error: AtomStripeError) -> Problem:
         return Problem(400, "authorization_denied", f"The user did not agree. {_STATE}", code=error.code)
     if isinstance(error, InboxBusyError):
         return Problem(503, "busy", "The event could not be stored now. Deliver it again.", retry_after=error.retry_after)
-    for kind, status, name, detail in _KINDS:
-        if isinstance(error, kind):
-            return Problem(status, name, detail, retry_after=_wait(error, status), **_facts(error))
-    # A ConfigurationError, for one: what it says is for the operator.
-    return Problem(500, "internal_error", "Something is wrong with this service. Its operator has to look.")
+    if isinstance(error, APIError) and error.code == "sandbox_unsupported":
+        return Problem(400, "sandbox_unsupported", "The sandbox does not do this: see the log.", param=error.param)
+    return None
 
 
 def _declined(error: CardError) -> Problem:

@@ -17,7 +17,7 @@ from atom_stripe.errors import (
     PermissionDeniedError,
     ReauthorizationRequiredError,
 )
-from atom_stripe.metrics import NoMetrics
+from atom_stripe.metrics import NoMetrics, Readable
 from atom_stripe.service.exchange import Exchange, settled
 from atom_stripe.service.inputs import read_body, read_query
 from atom_stripe.service.limiting import RateLimiter
@@ -67,7 +67,7 @@ class Service:
         _check(parts, asynchronous=asynchronous)
         self.operations = tuple(_offered(parts))
         self.metrics: Metrics = parts.metrics or NoMetrics()
-        self._limiter = RateLimiter(self.config, asynchronous=asynchronous, extra=extra)
+        self.limiter = RateLimiter(self.config, asynchronous=asynchronous, extra=extra)
         #: What operations remember between requests, such as when Stripe was last seen.
         self.memory: dict[str, Any] = {}
 
@@ -108,6 +108,10 @@ class Service:
         self._measure(operation, answer, 0.0)
         return answer
 
+    async def close(self) -> None:
+        """Close what is the service's own. The parts stay yours to close."""
+        await self.limiter.close()
+
     async def _answered(self, operation: Operation, request: Request, who: object) -> Answer:
         if operation.access == "signed":
             return await operation.handle(Exchange(self, request, None, None, None))
@@ -139,17 +143,17 @@ class Service:
 
     async def _admitted(self, operation: Operation, request: Request, who: object) -> Caller | None:
         if operation.access in {"open", "browser"}:
-            await self._limiter.admit("address", request.address or "?")
+            await self.limiter.admit("address", request.address or "?")
             return None
         caller = Caller(who) if isinstance(who, str) else who
         if caller is None or not isinstance(caller, Caller):
             # Guesses are counted, or a key could be tried as often as one likes.
-            await self._limiter.admit("address", request.address or "?")
+            await self.limiter.admit("address", request.address or "?")
             if caller is not None:
                 msg = f"authorize returned a {type(who).__name__}: it returns a Caller, a user's id, or None"
                 raise ConfigurationError(msg)
             raise Problem(401, "not_authorized", "Say who you are.", headers={"WWW-Authenticate": "Bearer"})
-        await self._limiter.admit("caller", caller.user_id)
+        await self.limiter.admit("caller", caller.user_id)
         return caller
 
     def _told(self, operation: Operation, error: AtomStripeError) -> Answer:
@@ -171,6 +175,9 @@ class Service:
 def _offered(parts: Parts) -> Iterable[Operation]:
     for operation in OPERATIONS:
         given = operation.part is None or getattr(parts, operation.part) is not None
+        if operation.part == "metrics":
+            # Others than ours may only be able to take numbers.
+            given = isinstance(parts.metrics, Readable)
         # What operators see is there for somebody whom one of the two callables knows.
         if given and (operation.access != "operator" or parts.authorize or parts.authorize_operator):
             yield operation

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from atom_stripe._wire.messages import Reply, Request
     from atom_stripe.client import AsyncStripeClient, StripeClient
+    from atom_stripe.metrics import Metrics
     from atom_stripe.oauth import AsyncOAuthManager, OAuthManager
     from atom_stripe.protocols import AsyncTokenStore, TokenStore
     from atom_stripe.testing._state.faults import Faults
@@ -121,11 +122,12 @@ class StripeSandbox:
         http_client = httpx.AsyncClient(transport=self.transport())
         return AsyncStripeClient(config=self._config(api_key, settings), http_client=http_client, oauth=oauth)
 
-    def oauth_manager(self, store: TokenStore | None = None, **settings: Any) -> OAuthManager:
+    def oauth_manager(self, store: TokenStore | None = None, *, metrics: Metrics | None = None, **settings: Any) -> OAuthManager:
         """
         Return a manager that connects users to accounts of this sandbox, by its clock. *settings* are those of ``OAuthConfig``.
 
-        *store*: where connections are kept; in memory, if left out. Without ``token_keys`` in *settings*, a key is made up for each manager.
+        *store*: where connections are kept; in memory, if left out. *metrics*: where renewals of tokens are counted. Without ``token_keys`` in
+        *settings*, a key is made up for each manager.
 
         Raises:
             ConfigurationError: A setting is malformed.
@@ -138,9 +140,13 @@ class StripeSandbox:
         http_client = httpx.Client(transport=self.transport())
         self._clients.append(http_client)
         config = self.oauth.config(self._config(None, {}), settings)
-        return OAuthManager(config, store or MemoryTokenStore(), http_client=http_client, clock=lambda: self.clock.timestamp)
+        return OAuthManager(
+            config, store or MemoryTokenStore(), http_client=http_client, clock=lambda: self.clock.timestamp, metrics=metrics
+        )
 
-    def async_oauth_manager(self, store: AsyncTokenStore | None = None, **settings: Any) -> AsyncOAuthManager:
+    def async_oauth_manager(
+        self, store: AsyncTokenStore | None = None, *, metrics: Metrics | None = None, **settings: Any
+    ) -> AsyncOAuthManager:
         """As ``oauth_manager()``, for async programs."""
         import httpx
 
@@ -150,7 +156,11 @@ class StripeSandbox:
         http_client = httpx.AsyncClient(transport=self.transport())
         config = self.oauth.config(self._config(None, {}), settings)
         return AsyncOAuthManager(
-            config, store or AsyncMemoryTokenStore(), http_client=http_client, clock=lambda: self.clock.timestamp
+            config,
+            store or AsyncMemoryTokenStore(),
+            http_client=http_client,
+            clock=lambda: self.clock.timestamp,
+            metrics=metrics,
         )
 
     def serve(self, port: int = 0) -> SandboxServer:

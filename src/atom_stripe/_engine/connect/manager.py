@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atom_stripe._engine.connect.ports import Hook
+    from atom_stripe.metrics import Metrics
     from atom_stripe.protocols import AsyncKeyProvider, AsyncTokenStore, KeyProvider, TokenStore
 
 
@@ -54,6 +55,7 @@ def blocking_flows(
     http_client: object,
     hook: Hook | None,
     clock: Callable[[], float],
+    metrics: Metrics | None,
 ) -> ConnectFlows:
     """Return the flows of a sync manager."""
     _check(config, store, "AsyncOAuthManager", asynchronous=False)
@@ -67,6 +69,7 @@ def blocking_flows(
         thread_spawn,
         blocking=True,
         hook=hook,
+        metrics=metrics,
         time=clock,
     )
     flows = ConnectFlows(ports, store)
@@ -85,12 +88,22 @@ def native_flows(
     http_client: object,
     hook: Hook | None,
     clock: Callable[[], float],
+    metrics: Metrics | None,
 ) -> ConnectFlows:
     """Return the flows of an async manager."""
     _check(config, store, "OAuthManager", asynchronous=True)
     opened = access.native_access(config.stripe, http_client)
     ports = ConnectPorts(
-        opened.flow, store, Keys(_keys(config, keys)), config, native_sleep, NativeSpawn(), blocking=False, hook=hook, time=clock
+        opened.flow,
+        store,
+        Keys(_keys(config, keys)),
+        config,
+        native_sleep,
+        NativeSpawn(),
+        blocking=False,
+        hook=hook,
+        metrics=metrics,
+        time=clock,
     )
     return ConnectFlows(ports, store)
 

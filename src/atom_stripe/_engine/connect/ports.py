@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atom_stripe._engine.calls import CallFlow
     from atom_stripe._engine.ports import Sleep
     from atom_stripe.connections import Connection
+    from atom_stripe.metrics import Metrics
     from atom_stripe.oauth_config import OAuthConfig
     from atom_stripe.protocols import (
         AsyncKeyProvider,
@@ -102,7 +103,7 @@ class ConnectPorts:
     Everything that the flows reach.
 
     *time*: seconds since 1970, for what ends at a moment. *clock*: only goes forward, for how long something takes. *hook*: told of a
-    connection whose user has to authorize again. *blocking*: whether these are the ports of the sync colour.
+    connection whose user has to authorize again. *blocking*: whether these are the ports of the sync colour. *metrics*: told of renewals.
     """
 
     calls: CallFlow
@@ -113,6 +114,7 @@ class ConnectPorts:
     spawn: Spawn
     blocking: bool
     hook: Hook | None = None
+    metrics: Metrics | None = None
     time: Callable[[], float] = clocks.time
     clock: Callable[[], float] = clocks.monotonic
     random: Callable[[int], bytes] = os.urandom

@@ -57,6 +57,7 @@ class RefreshFlow:
         self._vault = vault
         self._config = ports.config
         self._closing = closing
+        self._count_has_failed = False
         # A lease that ends later than any would was written by a clock that went wrong since. Two holders have the same key.
         self._longest = 2 * (ports.config.lease + _SETTLING)
 
@@ -69,6 +70,15 @@ class RefreshFlow:
             RefreshFailedError: It cannot be done now. The grant is not lost.
             APIError: Stripe refuses us, and not the token: a wrong key or client id.
         """
+        try:
+            return await self._renewed(reference, generation)
+        except NotConnectedError:
+            raise
+        except Exception:
+            self._count("failed")
+            raise
+
+    async def _renewed(self, reference: Reference, generation: int) -> TokenRecord:
         claim = await self._claimed(reference, generation)
         if not isinstance(claim, _Claim):
             return claim
@@ -271,7 +281,9 @@ class RefreshFlow:
             # Newer tokens, a revocation, or another holder of the row who is still at work.
             record = await self._load(reference)
             return (
-                record if record.generation != generation or record.state != "active" else await self.renewed(reference, generation)
+                record
+                if record.generation != generation or record.state != "active"
+                else await self._renewed(reference, generation)
             )
         self._report("reauthorization_required", changed)
         await self._told(changed)
@@ -318,12 +330,24 @@ class RefreshFlow:
             _LOG.exception("stripe oauth: the hook on_reauthorization_required failed")
 
     def _report(self, event: str, record: TokenRecord) -> None:
+        self._count("refreshed" if event == "token_refreshed" else "reauthorization_required")
         _LOG.log(
             logging.INFO if event == "token_refreshed" else logging.WARNING,
             "stripe oauth: %s",
             event,
             extra={"stripe_event": event, "stripe_connection": record.id, "stripe_generation": record.generation},
         )
+
+    def _count(self, outcome: str) -> None:
+        """Count a renewal, once, by whoever carried it out."""
+        if self._ports.metrics is None:
+            return
+        try:
+            self._ports.metrics.count("atom_stripe_token_refresh_total", 1, {"outcome": outcome})
+        except Exception:  # noqa: BLE001 - a token is worth more than its number
+            if not self._count_has_failed:
+                self._count_has_failed = True
+                _LOG.exception("stripe oauth: the manager's metrics failed; this is said once")
 
     def _note(self, claim: _Claim, error: APIError | TransportError) -> None:
         _LOG.warning(

@@ -126,9 +126,10 @@ class InboxCore:
 
     def append(self, arrivals: Sequence[Arrival]) -> Sequence[Appended | StoreError | None]:
         """Store *arrivals*, all that the store takes, in one transaction, and have their lanes looked at."""
+        results = self.store.append(arrivals) if self.engine is None else self.store.append(arrivals, self.engine.wake)
+        self.intake.payments.stored(zip(arrivals, results, strict=False))
         if self.engine is not None:
-            return self.store.append(arrivals, self.engine.wake)
-        results = self.store.append(arrivals)
+            return results
         self.wake([found.lane for found in results if found is not None and not isinstance(found, StoreError)])
         return results
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from atom_stripe._engine.inbox.payments import Payments
 from atom_stripe._engine.inbox.values import UNPARSABLE, Receipt
 from atom_stripe._engine.process import ForkSafeLock
 from atom_stripe._wire.lanes import full_lane, lane_key
@@ -66,6 +67,7 @@ class Intake:
         self._lane = lane
         self._clock = clock
         self._tally = tally
+        self.payments = Payments(tally.signals, config)
         self._refusals = _Bucket(config.refusals_per_second)
 
     @property
@@ -98,10 +100,12 @@ class Intake:
     def submit(self, arrival: Arrival) -> Future[Appended | None]:
         """Begin to store *arrival*."""
         try:
-            return self._appender.submit(arrival)
+            future = self._appender.submit(arrival)
         except InboxBusyError:
             self._tally.count("busy")
             raise
+        self.payments.watch(arrival, future)
+        return future
 
     def busy(self, error: BaseException) -> InboxBusyError:
         """Return what to tell Stripe when the store failed with *error*, or did not answer in time."""

@@ -56,6 +56,10 @@ class Signals:
         """Tell how many deliveries one transaction is to store."""
         self._tell("observe", "atom_stripe_inbox_group_commit_batch_size", deliveries, _NO_LABELS)
 
+    def paid(self, outcome: str) -> None:
+        """Tell that a payment succeeded or failed."""
+        self._tell("count", "atom_stripe_payments_total", 1, {"outcome": outcome})
+
     def attempted(self, type: str, outcome: str, seconds: float, lag: float) -> None:
         """Tell how long an attempt with an event of *type* took; *lag*: for how long the event had been here when it ended."""
         if self._metrics is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,7 +11,7 @@ from atom_stripe import service
 from atom_stripe.service.document import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from atom_stripe.client import AsyncStripeClient
     from atom_stripe.inbox import AsyncWebhookInbox
@@ -57,7 +58,13 @@ def create_router(
         metrics=metrics,
     )
     face = service.Service(parts, config, asynchronous=True, extra="fastapi")
-    router = APIRouter()
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        yield
+        await face.close()
+
+    router = APIRouter(lifespan=lifespan)
     for operation in face.operations:
         router.add_api_route(
             operation.path,

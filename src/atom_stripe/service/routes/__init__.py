@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from atom_stripe.service.routes import connecting, home, payments, receiving
+from atom_stripe.service.routes import (
+    account,
+    billing,
+    catalogue,
+    connecting,
+    customers,
+    home,
+    observing,
+    payments,
+    receiving,
+    search,
+    subscriptions,
+)
 
 OPERATIONS = (
     *home.OPERATIONS,
     *payments.OPERATIONS,
+    *customers.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    *catalogue.OPERATIONS,
+    *account.OPERATIONS,
+    *billing.OPERATIONS,
+    *search.OPERATIONS,
     *receiving.OPERATIONS,
     *connecting.OPERATIONS,
+    *observing.OPERATIONS,
 )

@@ -206,7 +206,9 @@ def _new_item(work: Transaction, subscription: Row, sent: Mapping[str, Any], par
 def _change_item(work: Transaction, item: Row, change: Mapping[str, Any], param: str) -> None:
     if "price" in change or "price_data" in change:
         price = _recurring(resolve_price(work, change, param), param)
-        item.update(plan=plan_of(price), price=copied(price))
+        # Another price begins with a quantity of its own: 1, unless the change says another.
+        # https://docs.stripe.com/api/subscriptions/update#update_subscription-items-price
+        item.update(plan=plan_of(price), price=copied(price), quantity=1)
     assign(item, change, "quantity")
 
 
