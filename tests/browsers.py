@@ -61,6 +61,10 @@ class Browser(Protocol):
         """Choose an option of a list."""
         ...
 
+    def fill(self, id: str, value: str) -> None:
+        """Write into a field."""
+        ...
+
     def back(self) -> None:
         """Press the back button."""
         ...
@@ -163,6 +167,10 @@ class PlainBrowser:
     def choose(self, id: str, value: str) -> None:
         element = self._document.elements[id]
         assert value in element["options"]
+        element["form"]["fields"][element["name"]] = value
+
+    def fill(self, id: str, value: str) -> None:
+        element = self._document.elements[id]
         element["form"]["fields"][element["name"]] = value
 
     def back(self) -> None:
@@ -280,6 +288,9 @@ class ChromiumBrowser:
 
     def choose(self, id: str, value: str) -> None:
         self._do(lambda: self._page.select_option(f"#{id}", value))
+
+    def fill(self, id: str, value: str) -> None:
+        self._do(lambda: self._page.fill(f"#{id}", value))
 
     def back(self) -> None:
         self._do(self._page.go_back)

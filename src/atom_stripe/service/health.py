@@ -9,67 +9,34 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from atom_stripe._engine.connect.flights import Flights
 from atom_stripe._engine.connect.ports import NativeSpawn, thread_spawn
-from atom_stripe._engine.doctor import Patient, diagnose
-from atom_stripe._engine.endpoints import blocking_endpoints, native_endpoints
 from atom_stripe._engine.ports import blocking_sleep, native_sleep
-from atom_stripe.config import RetryPolicy
 from atom_stripe.errors import (
-    APIError,
-    AuthenticationError,
-    PermissionDeniedError,
-    QueueFullError,
-    RateLimitedError,
     StoreError,
-    TransportError,
 )
 from atom_stripe.protocols import Reference, TokenQuery
+from atom_stripe.service import health_stripe
 from atom_stripe.service.exchange import settled
+from atom_stripe.service.findings import Finding, Findings, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from atom_stripe._engine.endpoint_values import RegisteredEndpoint
     from atom_stripe.service.service import Service
 
 LOG = logging.getLogger(__name__)
-
-Status = Literal["ok", "degraded", "down", "off"]
 
 # Seconds. A load balancer asks often, and does not wait long.
 _PATIENCE = 2.0
 _PATIENCE_DETAILED = 5.0
 _MOST_COUNTED = 100
 _NOBODY = "atom-stripe health"
-# Without these, events that somebody waits for do not come. The other findings of ``atom-stripe doctor`` are told and may be meant so.
-_LOSING = frozenset({"no_endpoint", "not_subscribed", "no_connect_endpoint", "mode_mismatch"})
-_THIN = ("v1.", "v2.")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """
-    What one check found. ``degraded``: it works, and somebody should look; ``down``: it does not work; ``off``: there is nothing to check.
-
-    *facts*: numbers and the like for programs.
-    """
-
-    status: Status
-    detail: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def content(self) -> dict[str, Any]:
-        """Return it as it is answered."""
-        return {"status": self.status, "detail": self.detail, **self.facts}
-
-
-Findings = dict[str, Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +76,11 @@ class Watch:
         """Return what every check finds."""
         found = await self._found(_CHECKS, _PATIENCE_DETAILED)
         return {name: found[name] for check in _CHECKS for name in check.names}
+
+    @property
+    def patience(self) -> float:
+        """How many seconds a check has at most."""
+        return _PATIENCE_DETAILED
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what *function* returns, which may wait for a store: the sync colour is in a thread of its own here already."""
@@ -161,76 +133,6 @@ def _failed(check: _Check, error: Exception) -> Findings:
     LOG.warning("the health check %s failed: %s", check.names[0], error if isinstance(error, StoreError) else type(error).__name__)
     detail = "the store does not answer, or refuses" if isinstance(error, StoreError) else f"failed with {type(error).__name__}"
     return dict.fromkeys(check.names, Finding("down", detail))
-
-
-# Stripe.
-
-
-async def _stripe(watch: Watch) -> Findings:
-    """Ask Stripe once for both: for its webhook endpoints."""
-    inbox = watch.parts.inbox
-    client = watch.parts.client
-    if client is None and inbox is not None:
-        client = inbox._core.client  # noqa: SLF001 - of this package
-    if client is None:
-        nothing = Finding("off", "there is no client to ask Stripe with")
-        return {"stripe": nothing, "webhook_endpoint": nothing}
-    client = client.with_options(timeout=_PATIENCE_DETAILED, retry=RetryPolicy(attempts=1))
-    flow = (native_endpoints if watch.asynchronous else blocking_endpoints)(client)
-    facts = {"livemode": flow.livemode}
-    mode = f"in {'live' if flow.livemode else 'test'} mode"
-    unknown = Finding("off", "Stripe did not say which endpoints there are")
-    try:
-        endpoints = await flow.all()
-    except PermissionDeniedError:
-        return {
-            "stripe": Finding("ok", f"Stripe accepts the key, {mode}", facts),
-            "webhook_endpoint": Finding("off", "the key may not read webhook endpoints"),
-        }
-    except (APIError, TransportError, QueueFullError) as error:
-        status, detail = _refused(error)
-        return {"stripe": Finding(status, f"{detail}, {mode}", facts), "webhook_endpoint": unknown}
-    return {
-        "stripe": Finding("ok", f"Stripe accepts the key, {mode}", facts),
-        "webhook_endpoint": _endpoints(endpoints, inbox, livemode=flow.livemode),
-    }
-
-
-def _refused(error: APIError | TransportError | QueueFullError) -> tuple[Status, str]:
-    if isinstance(error, AuthenticationError):
-        # It does not get better by itself, and until somebody acts nobody can pay.
-        return "down", "Stripe does not accept the key"
-    if isinstance(error, RateLimitedError | QueueFullError):
-        return "degraded", "no more requests are let in now"
-    # Webhooks are taken all the same, and calls are tried again.
-    return "degraded", "Stripe answers with errors" if isinstance(error, APIError) else "Stripe does not answer"
-
-
-def _endpoints(endpoints: tuple[RegisteredEndpoint, ...], inbox: Any, *, livemode: bool) -> Finding:
-    """Say whether what the inbox waits for is delivered at all; the rest is for ``atom-stripe doctor``."""
-    if inbox is None:
-        return Finding("off", "there is no inbox")
-    handlers = {name: handler.patterns for name, handler in inbox.handlers.items()}
-    if handlers and all(pattern.startswith(_THIN) for patterns in handlers.values() for pattern in patterns):
-        return Finding("off", "the handlers want thin events alone, which come through event destinations")
-    findings = diagnose(
-        Patient(
-            endpoints=endpoints,
-            handlers=handlers,
-            url=None,
-            connect=None,
-            livemode=livemode,
-            inbox_livemode=inbox.config.livemode,
-        )
-    )
-    enabled = sum(one.enabled for one in endpoints)
-    codes = sorted({finding.code for finding in findings if finding.problem})
-    facts = {"enabled": enabled, "problems": codes}
-    if not enabled:
-        return Finding("degraded", "Stripe has no enabled webhook endpoint", facts)
-    if _LOSING.intersection(codes):
-        return Finding("degraded", "events that handlers wait for do not come: see atom-stripe doctor", facts)
-    return Finding("ok", "Stripe delivers", facts)
 
 
 # The stores.
@@ -398,7 +300,7 @@ _ORDER: tuple[Status, ...] = ("off", "ok", "degraded", "down")
 _TAKES = _Check(("takes",), _takes)
 _TOKEN_STORE = _Check(("token_store",), _store_of_tokens)
 _CHECKS = (
-    _Check(("stripe", "webhook_endpoint"), _stripe, late="degraded", kept=True),
+    _Check(("stripe", "webhook_endpoint"), health_stripe.examine, late="degraded", kept=True),
     _Check(("database", "migrations"), _database),
     _Check(("redis",), _redis, late="degraded"),
     _Check(("inbox",), _inbox),

@@ -11,7 +11,7 @@ from atom_stripe.service.operation import Operation
 
 if TYPE_CHECKING:
     from atom_stripe.service.exchange import Exchange
-    from atom_stripe.service.health import Status
+    from atom_stripe.service.findings import Status
 
 # An answer of a moment ago is of no use to who asks now.
 _FRESH = {"Cache-Control": "no-store"}

@@ -102,7 +102,7 @@ def _subscription(row: Row) -> str:
     return (
         f"<p>{items}, {row['status']}, {'ends' if ends else 'renews'} on {day}</p>"
         f'<form method="post"><input type="hidden" name="subscription" value="{row["id"]}">'
-        f'<button class="{action}" name="action" value="{action}">{label}</button></form>\n'
+        f'<button id="{action}-{row["id"]}" class="{action}" name="action" value="{action}">{label}</button></form>\n'
     )
 
 
