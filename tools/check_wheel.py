@@ -27,9 +27,10 @@ UV = str(Path(sys.executable).with_name("uv"))
 # What `import atom_stripe` alone must not load: whoever wants one part pays for that part.
 HEAVY = ["cryptography", "fastapi", "flask", "httpx", "psycopg", "pydantic", "pyreqwest", "sqlite3", "stripe", "tenacity"]
 # What is imported only where the other package is known to be there: pytest imports its plugin, the client asks before it
-# takes the fast transport, Alembic loads the steps of a migration. By the beginning of a module's name.
+# takes the fast transport, locust reads its own file, Alembic loads the steps of a migration. By the beginning of a module's name.
 WAITING = {
     "atom_stripe._engine.fast_transport": "pyreqwest",
+    "atom_stripe.cli.load_file": "gevent",
     "atom_stripe.stores._migrations.versions.": "sqlalchemy",
     "atom_stripe.testing.plugin": "pytest",
 }

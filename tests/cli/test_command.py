@@ -40,6 +40,8 @@ def commands() -> Iterator[str]:
         for one in group.registered_commands:
             name = one.name or getattr(one.callback, "__name__", "")
             yield f"{info.name} {name}"
+    for one in app.registered_commands:
+        yield one.name or getattr(one.callback, "__name__", "")
 
 
 COMMANDS = sorted(commands())

@@ -109,7 +109,7 @@ def _memory() -> Any:
             return self._timer
 
         @timer.setter
-        def timer(self, timer: Any) -> None:
+        def timer(self, timer: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
             self._timer = _Pause(timer)
 
     return Storage()

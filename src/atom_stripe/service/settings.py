@@ -8,6 +8,21 @@ from urllib.parse import urlsplit
 from atom_stripe.config import is_finite, is_whole
 from atom_stripe.errors import ConfigurationError
 
+PREFIX = "/api/v1/stripe"
+"""Where the service that comes with the package has its routes."""
+EVENTS = (
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "invoice.payment_succeeded",
+    "invoice.payment_failed",
+)
+"""What that service hears of its own account."""
+CONNECT_EVENTS = ("account.application.deauthorized", "account.updated")
+"""What it hears of connected accounts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:

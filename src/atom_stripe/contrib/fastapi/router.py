@@ -11,7 +11,7 @@ from atom_stripe import service
 from atom_stripe.service.document import described
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from atom_stripe.client import AsyncStripeClient
     from atom_stripe.inbox import AsyncWebhookInbox
@@ -60,7 +60,7 @@ def create_router(
     face = service.Service(parts, config, asynchronous=True, extra="fastapi")
 
     @asynccontextmanager
-    async def lifespan(_app: object) -> AsyncIterator[None]:
+    async def lifespan(_app: object) -> AsyncGenerator[None]:
         yield
         await face.close()
 
