@@ -430,7 +430,7 @@ def test_what_waits_is_discarded(store: Any) -> None:
     service.handler("a")
     service.raises["a"] = Retry(after=3600)
     first, second = (one.id for one in store.append([arrival(1), arrival(2)]))
-    service.work(lambda: record_of(store, first).handlers.get("a", DONE).attempts == 1 and record_of(store, first).run is None)
+    service.work(lambda: "a" in record_of(store, first).handlers and record_of(store, first).run is None)
     service.raises.clear()
     assert service.operations.discard([first]).changed == ()
     assert service.operations.discard([first], delayed=True).changed == (first,)

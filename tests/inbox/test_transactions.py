@@ -136,6 +136,12 @@ class Broken(MemoryInboxStore):
             raise error
         return super().advance(step, claim_next, connection=connection)
 
+    def together(self, steps: Any, claims: Any, lease: float, fits: Any) -> Any:
+        error = self.writes.pop(0) if self.writes and steps else None
+        if error is not None:
+            raise error
+        return super().together(steps, claims, lease, fits)
+
     def transaction(self) -> Any:
         @contextmanager
         def opened() -> Any:
@@ -190,7 +196,8 @@ def test_a_completion_that_is_refused_for_good_runs_the_event_again(world: Any, 
     """When the outcome cannot be written at all, the event is handled again: nothing is lost."""
     world.store = store = Broken()
     inbox, runs = world.open(), []
-    store.writes = [StoreError("refused", retryable=False)]
+    # Together with others, and by itself.
+    store.writes = [StoreError("refused", retryable=False)] * 2
     inbox.on("*", name="h")(world.handler(lambda event, context: runs.append(context.attempt)))
     world.receive(make.event())
     world.drain()

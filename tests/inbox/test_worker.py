@@ -90,7 +90,8 @@ def test_a_turn_ends(sync_world: Any) -> None:
         ]
     )
     sync_world.drain()
-    assert seen.index("test//other") == 2
+    # Sooner where one event of each lane is claimed together.
+    assert seen.index("test//other") <= 2
 
 
 def test_a_hundred_thousand_pending_events_are_taken_up(sync_world: Any) -> None:

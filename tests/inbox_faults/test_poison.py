@@ -58,6 +58,29 @@ def test_events_that_end_their_process(any_shop: Shop) -> None:
     assert any_shop.effects() == sorted((f"evt_behind_{way}", 1) for way in WAYS_TO_DIE)
 
 
+def test_neighbours_of_an_event_that_ends_its_process(sqlite_shop: Shop) -> None:
+    """An event that kills its process takes an attempt from those that were claimed with it, once, and is parked after its own; they are done."""
+    poison = range(30, 33)
+    with sqlite_shop.inbox() as inbox:
+        for number in range(60):
+            send(inbox, event(number, type="die.kill" if number in poison else "customer.updated", obj=f"cus_{number}"))
+    process = started("deaths_in_bundles", sqlite_shop.kind, sqlite_shop.url)
+    codes = reported(process)
+    assert ended(process) == 0
+    assert codes[-1] == 0
+    with sqlite_shop.open() as store:
+        records = store.find(InboxQuery())
+    dead = {f"evt_{number}" for number in poison}
+    assert {record.event_id for record in records if record.status == "parked"} == dead
+    assert {record.status for record in records if record.event_id not in dead} == {"done"}
+    # The first death took one from its neighbours, those that kill too among them: afterwards each of them killed alone.
+    attempts = {record.event_id: record.handlers["h"].attempts for record in records}
+    assert {attempts[event_id] for event_id in dead} == {4}
+    assert {attempts[event_id] for event_id in attempts.keys() - dead} == {1, 2}
+    assert 4 <= len(codes) - 1 <= 12
+    assert sorted(id_ for id_, _ in sqlite_shop.effects()) == sorted(attempts.keys() - dead)
+
+
 class LoudError(Exception):
     """An error that nobody can pickle, and that has a great deal to say."""
 

@@ -104,17 +104,29 @@ def fork(work: Callable[[], None]) -> int:
 
 def deaths(shop: Shop) -> None:
     """Run a worker over events that end its process, and another one after each death, until one lives to see the end."""
+    die_again_and_again(shop, attempts=2)
+
+
+def deaths_in_bundles(shop: Shop) -> None:
+    """Do so with handlers that have attempts to spare, whose fresh events are claimed together."""
+    from atom_stripe._engine.inbox import bundles, pace
+
+    # However slow this machine is.
+    pace.Pace.most = 50  # type: ignore[assignment,method-assign]
+    bundles.LONGEST = 60.0
+    die_again_and_again(shop, attempts=4)
+
+
+def die_again_and_again(shop: Shop, *, attempts: int) -> None:
     codes: list[int] = []
     while not codes or codes[-1] != 0:
-        child = fork(lambda: handle_and_die(shop))
+        child = fork(lambda: handle_and_die(shop, HandlerRetry(attempts=attempts, initial_delay=0.0, max_delay=0.0)))
         codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     report(codes)
 
 
-def handle_and_die(shop: Shop) -> None:
-    with shop.inbox(
-        workers=1, lease=0.4, sweep_interval=0.2, retry=HandlerRetry(attempts=2, initial_delay=0.0, max_delay=0.0)
-    ) as inbox:
+def handle_and_die(shop: Shop, retry: HandlerRetry) -> None:
+    with shop.inbox(workers=1, lease=0.4, sweep_interval=0.2, retry=retry) as inbox:
 
         def handle(event: Any, context: Any) -> None:
             way = WAYS_TO_DIE.get(event.type)
@@ -278,6 +290,7 @@ PROGRAMS: dict[str, Callable[[Shop], None]] = {
     "commit_and_die": commit_and_die,
     "same_event": same_event,
     "deaths": deaths,
+    "deaths_in_bundles": deaths_in_bundles,
     "stall": stall,
     "upgrade_and_die": upgrade_and_die,
     "small_disk": small_disk,

@@ -40,6 +40,7 @@ WRITES: dict[InboxOperation, tuple[Callable[[FaultyInboxStore], Any], Callable[[
     "append": (lambda store: store.append([ARRIVAL, ARRIVAL]), lambda behind: len(behind.deliveries) == 3),
     "claim": (lambda store: store.claim("in_1", "s", 60.0), lambda behind: behind.find(InboxQuery())[0].run == "s"),
     "advance": (lambda store: store.advance(STEP), lambda behind: behind.counts().pending == 0),
+    "together": (lambda store: store.together([STEP], {}, 60.0, bool), lambda behind: behind.counts().pending == 0),
     "extend": (lambda store: store.extend(["r"], 1e9), lambda behind: (behind.waiting(0, 1)[0].run_until or 0) > time.time() + 1e8),
     "release": (lambda store: store.release("r"), lambda behind: behind.counts().running == 0),
     "commit": (commit, lambda behind: behind.effects == ("effect",)),

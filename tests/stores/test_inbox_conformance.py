@@ -406,8 +406,44 @@ class AppendGap(MemoryInboxStore):
         return super().append(arrivals)
 
 
+def together(
+    *,
+    claims: Callable[[Any], Any] = dict,
+    fits: Callable[[Any], Any] = lambda fits: fits,
+    found: Callable[[Any, InboxRecord], Any] = lambda _rows, row: row,
+) -> Callable[[], InboxStore]:
+    """Changes what is claimed together on its way in, or on its way out."""
+
+    def change(right: Any, steps: Any, claims_: Any, lease: float, fits_: Any) -> Any:
+        lost, rows = right(steps, claims(claims_), lease, fits(fits_))
+        return lost, {lane: found(rows_of(right), row) if isinstance(row, InboxRecord) else row for lane, row in rows.items()}
+
+    return lambda: Wrong(together=change)
+
+
+def claiming_all(right: Any, steps: Any, claims: Any, lease: float, _fits: Any) -> Any:
+    """Claims whatever can be claimed."""
+    lost, _ = right(steps, {}, lease, bool)
+    return lost, {lane: right.__self__.claim(lane, run, lease) for lane, run in claims.items()}
+
+
+def claiming_first(right: Any, steps: Any, claims: Any, lease: float, fits: Any) -> Any:
+    """Claims before it writes."""
+    found = right([], claims, lease, fits)[1]
+    return right(steps, {}, lease, fits)[0], found
+
+
+def all_steps_or_none(right: Any, steps: Any, claims: Any, lease: float, fits: Any) -> Any:
+    """Writes no step if one is lost."""
+    now = right.__self__._clock()
+    kept = steps if all(rows_of(right).holds(step, now) for step in steps) else []
+    return (right(kept, claims, lease, fits)[0] or [step for step in steps if step not in kept]), right([], {}, lease, fits)[1]
+
+
 class ClaimGap(MemoryInboxStore):
     """Looks first and claims later. *locked*: others on this very store do not come in between."""
+
+    bundles = False
 
     def __init__(self, rows: MemoryInboxStore | None = None, *, locked: bool = False) -> None:
         super().__init__(rows)
@@ -611,6 +647,18 @@ BROKEN: list[tuple[str, str, Callable[[], InboxStore]]] = [
     ("changes_lanes", "the next of the other lane", wrong(advance=next_in_new_lane)),
     ("commits_steps", "forgotten", wrong(advance=forgetting_transactions)),
     ("undoes_transactions", "written at once", wrong(advance=ignoring_transactions)),
+    ("bundles_fresh_heads", "under one name", together(claims=lambda claims: dict.fromkeys(claims, "r"))),
+    (
+        "bundles_fresh_heads",
+        "not written",
+        together(found=lambda rows, row: replace(rows.put(replace(row, run=None, attempts=0)), run=row.run)),
+    ),
+    ("bundles_fresh_heads", "no payload", together(found=lambda _rows, row: replace(row, payload=None))),
+    ("bundles_nothing_else", "whatever its type", together(fits=lambda _fits: lambda _type: True)),
+    ("bundles_nothing_else", "what was claimed before", wrong(together=claiming_all)),
+    ("bundles_steps", "the claims first", wrong(together=claiming_first)),
+    ("bundles_steps", "nothing is lost", wrong(together=lambda right, *args: ([], right(*args)[1]))),
+    ("bundles_steps", "all or nothing", wrong(together=all_steps_or_none)),
     *(
         ("finds_by_every_field", f"every {name}", finding(**{name: None}))
         for name in (

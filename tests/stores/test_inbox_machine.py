@@ -198,6 +198,35 @@ class InboxMachine(RuleBasedStateMachine):
         """Claim in a lane that some event is in: those that were set aside are in lanes of their own."""
         self.claim(data.draw(st.sampled_from(sorted({event.lane for event in self.events.values()}))), lease)
 
+    @precondition(lambda self: self.events and getattr(self.store, "bundles", False))
+    @rule(data=st.data(), lease=LEASES)
+    def bundle(self, data: Any, lease: float) -> None:
+        """Write the steps of several claims, those that were lost among them, and claim the fresh heads of several lanes."""
+        claims = list({row.id: row for row in self.claims}.values())
+        rows = data.draw(st.lists(st.sampled_from(claims), unique_by=lambda row: row.id, max_size=4)) if claims else []
+        holders = self.holders()
+        steps = [self.make_step(data, row) for row in rows]
+        names = sorted({*LANES, *(event.lane for event in self.events.values())})
+        lanes = data.draw(st.lists(st.sampled_from(names), unique=True))
+        self.runs += 1
+        store: Any = self.store
+        lost, found = store.together(steps, {lane: f"r{self.runs}.{lane}" for lane in lanes}, lease, lambda _type: True)
+        assert list(lost) == [step for step, row in zip(steps, rows, strict=True) if row not in holders]
+        for step in steps:
+            if step not in lost:
+                self.expect_step(step)
+        assert set(found) == set(lanes)
+        for lane in lanes:
+            if found[lane] is not None:
+                self.expect_claim(lane, f"r{self.runs}.{lane}", lease, found[lane])
+                assert not isinstance(found[lane], InboxRecord) or found[lane].attempts == 1
+                continue
+            waiting = [event for event in self.events.values() if event.lane == lane and event.status == "pending"]
+            head = min(waiting, key=lambda event: event.id)
+            assert not any(event.held(self.now()) for event in self.events.values() if event.lane == lane)
+            assert (head.due_at or 0.0) <= self.now()
+            assert head.attempts or head.handlers or head.due_at is not None
+
     @precondition(lambda self: self.holders())
     @rule(data=st.data(), next_lease=st.none() | LEASES)
     def advance(self, data: Any, next_lease: float | None) -> None:

@@ -302,3 +302,30 @@ class InboxStore(Protocol):
     def keep(self, name: str, value: str | None, /) -> None:
         """Keep *value* under *name*; ``None`` forgets it."""
         ...
+
+
+class BundlingInboxStore(InboxStore, Protocol):
+    """
+    A store that can also write, and claim, for several events in one transaction. Optional: with another one every event has transactions of its own.
+
+    *bundles*: whether it does; an ``InboxStore`` without this attribute does not.
+    """
+
+    @property
+    def bundles(self) -> bool:
+        """Whether ``together`` is to be called."""
+        ...
+
+    def together(
+        self, steps: Sequence[Step], claims: Mapping[str, str], lease: float, fits: Callable[[str], bool], /
+    ) -> tuple[Sequence[Step], Mapping[str, InboxRecord | Nothing | None]]:
+        """
+        Write *steps*, each if its claim still holds, and then claim heads of lanes for *lease* seconds, all in one transaction.
+
+        *claims*: the lanes, and under which name to claim in each. Only a fresh head is claimed: one that nobody has ever claimed, of which no
+        handler has a state, that has no time to be due, and whose type *fits*. *fits* may be called more than once, and must not call the store.
+
+        Returns the steps that were not written, because their claims are lost; and for each lane what ``claim()`` would have returned, or
+        ``None`` for a head that may be claimed, but only with ``claim()``.
+        """
+        ...

@@ -12,7 +12,7 @@ from atom_stripe.errors import ClaimLostError
 from atom_stripe.protocols import HandlerState, InboxRecord, Nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from atom_stripe.protocols import Arrival, AuditEntry, DeliveryOutcome, InboxQuery, Step
 
@@ -87,6 +87,19 @@ class InboxRows:
         if head.due_at is not None and head.due_at > now:
             return Nothing(head.due_at, now)
         return copied(self.put(replace(head, attempts=head.attempts + 1, run=run, run_until=now + lease)))
+
+    def claim_fresh(
+        self, lane: str, run: str, lease: float, now: float, fits: Callable[[str], bool]
+    ) -> InboxRecord | Nothing | None:
+        head = self.events[self.lanes[lane][0]] if lane in self.lanes else None
+        fresh = head is None or (head.attempts == 0 and not head.handlers and head.due_at is None and fits(head.type))
+        if fresh or self.claims(lane, now) or (head is not None and head.due_at is not None and head.due_at > now):
+            return self.claim(lane, run, lease, now)
+        return None
+
+    def holds(self, step: Step, now: float) -> bool:
+        row = self.events.get(step.id)
+        return row is not None and row.run == step.run and is_held(row, now)
 
     def step(self, step: Step, row: InboxRecord | None, now: float) -> InboxRecord:
         """Return *row* as *step* leaves it; nothing is written."""

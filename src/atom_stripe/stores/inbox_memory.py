@@ -26,7 +26,7 @@ from atom_stripe.stores._inbox_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from atom_stripe.protocols import Arrival, AuditEntry, DeliveryOutcome, InboxQuery, InboxRecord, Nothing, Step, Wake
 
@@ -82,6 +82,11 @@ class MemoryInboxStore:
     def wakes(self) -> bool:
         """Whether an engine can tell other processes of what is stored: no."""
         return False
+
+    @property
+    def bundles(self) -> bool:
+        """Whether several events share a transaction: yes."""
+        return True
 
     def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """
@@ -149,6 +154,19 @@ class MemoryInboxStore:
             if claim_next is None or before is None:
                 return None
             return rows.claim(before.lane, step.run, claim_next, now)
+
+    def together(
+        self, steps: Sequence[Step], claims: Mapping[str, str], lease: float, fits: Callable[[str], bool], /
+    ) -> tuple[Sequence[Step], Mapping[str, InboxRecord | Nothing | None]]:
+        """Write *steps* and claim fresh heads as ``BundlingInboxStore.together`` says."""
+        rows = self._rows
+        with rows.lock:
+            now = self._clock()
+            lost = [step for step in steps if not rows.holds(step, now)]
+            for step in steps:
+                if step not in lost:
+                    rows.put(rows.step(step, rows.events[step.id], now))
+            return lost, {lane: rows.claim_fresh(lane, run, lease, now, fits) for lane, run in claims.items()}
 
     def extend(self, runs: Sequence[str], lease: float, /) -> None:
         """Let the claims of *runs* last *lease* seconds from now on, those that still hold."""

@@ -10,18 +10,19 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.testing.fault_queue import FaultQueue, check_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from atom_stripe.protocols import (
         Appended,
         Arrival,
         AuditEntry,
+        BundlingInboxStore,
         Delivery,
         InboxCounts,
         InboxQuery,
@@ -38,9 +39,9 @@ T = TypeVar("T")
 
 InboxOperation = Literal[
     "append", "waiting", "claim", "advance", "extend", "release", "transaction", "commit", "find", "change", "purge", "counts", "log",
-    "logged", "value", "keep", "delivered",
+    "logged", "value", "keep", "delivered", "together",
 ]  # fmt: skip
-"""A method of ``InboxStore``; ``transaction`` is the beginning of one, and ``commit`` its end, unless an exception ends it."""
+"""A method of a store; ``transaction`` is the beginning of one, and ``commit`` its end, unless an exception ends it."""
 
 InboxFaultKind = Literal["fail", "lose_answer", "delay"]
 
@@ -128,6 +129,18 @@ class FaultyInboxStore:
     def advance(self, step: Step, claim_next: float | None = None, /, *, connection: Any = None) -> InboxRecord | Nothing | None:
         """Write a step to the store behind."""
         return self._call("advance", lambda: self._store.advance(step, claim_next, connection=connection))
+
+    @property
+    def bundles(self) -> bool:
+        """Whether several events share a transaction in the store behind."""
+        return getattr(self._store, "bundles", False)
+
+    def together(
+        self, steps: Sequence[Step], claims: Mapping[str, str], lease: float, fits: Callable[[str], bool], /
+    ) -> tuple[Sequence[Step], Mapping[str, InboxRecord | Nothing | None]]:
+        """Write steps to the store behind, and claim from it."""
+        store = cast("BundlingInboxStore", self._store)
+        return self._call("together", lambda: store.together(steps, claims, lease, fits))
 
     def extend(self, runs: Sequence[str], lease: float, /) -> None:
         """Extend claims in the store behind."""

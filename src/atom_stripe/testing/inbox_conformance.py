@@ -20,7 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atom_stripe.testing._conformance import inbox_claiming, inbox_finding, inbox_keeping, inbox_racing, inbox_stepping
+from atom_stripe.testing._conformance import (
+    inbox_bundling,
+    inbox_claiming,
+    inbox_finding,
+    inbox_keeping,
+    inbox_racing,
+    inbox_stepping,
+)
 from atom_stripe.testing._conformance.inbox_place import InboxPlace
 from atom_stripe.testing._conformance.stage import Promise, words
 
@@ -99,6 +106,9 @@ INBOX_STORE_CHECKS: Sequence[InboxCheck] = (
     _check(inbox_stepping.changes_lanes),
     _check(inbox_stepping.commits_steps),
     _check(inbox_stepping.undoes_transactions),
+    _check(inbox_bundling.bundles_fresh_heads),
+    _check(inbox_bundling.bundles_nothing_else),
+    _check(inbox_bundling.bundles_steps),
     _check(inbox_finding.finds_by_every_field),
     _check(inbox_finding.finds_in_order),
     _check(inbox_finding.changes_the_unclaimed),

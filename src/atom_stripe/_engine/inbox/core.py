@@ -14,9 +14,11 @@ import anyio.to_thread
 
 from atom_stripe._engine.inbox.flights import Flights
 from atom_stripe._engine.inbox.group_commit import GroupCommit
+from atom_stripe._engine.inbox.handling import Surroundings
 from atom_stripe._engine.inbox.intake import Intake
 from atom_stripe._engine.inbox.loop import Bridge, outcome, poster
 from atom_stripe._engine.inbox.operating import InboxOperations
+from atom_stripe._engine.inbox.pace import Pace
 from atom_stripe._engine.inbox.pauses import Pauses
 from atom_stripe._engine.inbox.registry import Registry, handler_of
 from atom_stripe._engine.inbox.runner import Runner
@@ -247,28 +249,20 @@ class InboxCore:
                 raise ConfigurationError(msg)
             # Made anew: what a forked child inherits are the claims of its parent.
             flights = Flights(self.store, self.config)
-            runner = Runner(
-                self.store,
-                self.registry,
-                self.config,
-                client=self.client,
-                clock=self.time,
-                tally=self.tally,
-                pauses=self.pauses,
-                flights=flights,
-            )
-            worker = Worker(
-                self.store,
-                self.config,
-                Scheduler(self.time.now),
-                runner,
+            pace = Pace()
+            scheduler = Scheduler(self.time.now, pace if getattr(self.store, "bundles", False) else None)
+            around = Surroundings(
+                store=self.store,
                 registry=self.registry,
-                flights=flights,
-                pauses=self.pauses,
-                clock=self.time,
+                config=self.config,
+                time=self.time,
                 tally=self.tally,
-                engine=self.engine,
+                pauses=self.pauses,
+                pace=pace,
+                client=self.client,
+                offer=scheduler.offer,
             )
+            worker = Worker(scheduler, Runner(around, flights), flights, self.engine)
             self._worker, self._process, self._wake = worker, os.getpid(), wake
         return worker
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from atom_stripe.errors import StoreError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atom_stripe.inbox_config import InboxConfig
-    from atom_stripe.protocols import InboxStore
+    from atom_stripe.protocols import InboxRecord, InboxStore
 
 _LOGGER = logging.getLogger("atom_stripe.inbox")
 
@@ -22,8 +23,8 @@ _LOGGER = logging.getLogger("atom_stripe.inbox")
 class Flight:
     """One thread's work on one lane. *run*: the name of its claims, which nobody else has."""
 
-    def __init__(self) -> None:
-        self.run = uuid4().hex
+    def __init__(self, run: str) -> None:
+        self.run = run
         self.abandoned = False
         self._lock = threading.Lock()
         self._renewed = time.monotonic()
@@ -60,6 +61,13 @@ class Flight:
             return self._let_go or _nothing
 
 
+class Claimed(NamedTuple):
+    """A claimed event, before its handlers. *flight*: that of the claim."""
+
+    record: InboxRecord
+    flight: Flight
+
+
 class Flights:
     """All claims of this process, and the thread that renews them: no handler, however busy, can keep it from doing so."""
 
@@ -68,12 +76,15 @@ class Flights:
         self._config = config
         self._lock = threading.Lock()
         self._flights: set[Flight] = set()
+        # Counted, because a new name for each claim would take longer than the claim.
+        self._name = uuid4().hex
+        self._number = count()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def begin(self) -> Flight:
         """Return a new one."""
-        flight = Flight()
+        flight = Flight(f"{self._name}.{next(self._number)}")
         with self._lock:
             self._flights.add(flight)
         return flight

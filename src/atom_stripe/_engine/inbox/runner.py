@@ -1,63 +1,33 @@
 """
 The drain of one lane: claim its head, run the handlers that it is due for, write down what became of each, and claim the next.
 
-1. An attempt is counted, durably, before it is made. For the first handler of a fresh event, the count of its claims does it: an event
-   that was claimed before, and of which nothing was written since, killed its worker.
-2. What became of a handler is written under the claim; whoever lost it writes nothing, and what the handler did in its transaction is undone.
-3. When it is not known whether a write took effect, nothing more is assumed: the claim is let go, and the row tells.
+When it is not known whether a write took effect, nothing more is assumed: the claim is let go, and the row tells.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import random
-import time
-from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from atom_stripe._engine.inbox.context import AsyncHandlerContext, HandlerContext, Run, refetched
-from atom_stripe._engine.inbox.loop import Mailbox, ReleasedError
-from atom_stripe._engine.inbox.pauses import RECHECK
-from atom_stripe._engine.inbox.reading import error_text, in_our_version, stored_event
+from atom_stripe._engine.inbox.flights import Claimed
+from atom_stripe._engine.inbox.handling import AbandonedError, Handling
+from atom_stripe._engine.inbox.loop import ReleasedError
 from atom_stripe._engine.inbox.transactions import CommitUnknownError
-from atom_stripe._engine.inbox.values import UNPARSABLE, Park, Retry
-from atom_stripe._wire.lanes import ASIDE, aside, home
-from atom_stripe.config import API_VERSION
 from atom_stripe.errors import ClaimLostError, StoreError
-from atom_stripe.models.event import Event
-from atom_stripe.protocols import HandlerState, InboxRecord, Step
+from atom_stripe.protocols import InboxRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from atom_stripe._engine.inbox.flights import Flight, Flights
-    from atom_stripe._engine.inbox.loop import Bridge
-    from atom_stripe._engine.inbox.pauses import Pauses
-    from atom_stripe._engine.inbox.registry import Handler, Registry
-    from atom_stripe._engine.inbox.store_time import StoreTime
-    from atom_stripe._engine.inbox.tally import Tally
-    from atom_stripe.inbox_config import InboxConfig
-    from atom_stripe.models.event import EventNotification
-    from atom_stripe.protocols import EventStatus, InboxStore, Nothing
-
-    Offer = Callable[[str, float | None], None]
-    # For how long to claim the next event, or None to claim none.
-    Claim = Callable[[], float | None]
+    from atom_stripe._engine.inbox.handling import Surroundings
+    from atom_stripe.protocols import Nothing, Step
 
 _LOGGER = logging.getLogger("atom_stripe.inbox")
-_DIED = "WorkerDied: the process ended while this handler ran"
-_UNREADABLE = "MalformedEventError: the stored bytes are not an event"
-_PURGED = "MalformedEventError: the payload was purged"
-# What stands for the inbox itself among the handlers of an event.
-_SELF = "inbox"
-_WRITES = (0.05, 0.25, 1.0)
-_PENDING = HandlerState()
-
-
-class _AbandonedError(Exception):
-    """The handler ended after its claim was let go. Somebody else is at work on the lane."""
+# Seconds until a lane is tried again after an error of ours, or of a store that breaks its promise.
+_AFTER_ERROR = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,315 +44,116 @@ class Drained:
     released: bool = False
 
 
+class Handled(NamedTuple):
+    """A claimed event after its handlers. *step*: the last one, not written yet; ``None`` if it was written with a handler's transaction."""
+
+    claimed: Claimed
+    handling: Handling
+    step: Step | None
+
+
 class Runner:
-    """Drains lanes. *bridge*: the event loop in which async handlers run."""
+    """Drains lanes. *around*: what their events are handled with."""
 
-    bridge: Bridge | None = None
-
-    def __init__(
-        self,
-        store: InboxStore,
-        registry: Registry,
-        config: InboxConfig,
-        *,
-        client: Any,
-        clock: StoreTime,
-        tally: Tally,
-        pauses: Pauses,
-        flights: Flights,
-    ) -> None:
-        self._store = store
-        self._registry = registry
-        self._config = config
-        self._client = client
-        self._time = clock
-        self._tally = tally
-        self._pauses = pauses
+    def __init__(self, around: Surroundings, flights: Flights) -> None:
+        self.around = around
+        self._store = around.store
         self._flights = flights
 
-    def drain(self, lane: str, offer: Offer, stopping: Callable[[], bool], let_go: Callable[[str], None]) -> Drained:
+    def drain(
+        self, lane: str, stopping: Callable[[], bool], let_go: Callable[[str], None], claimed: Claimed | None = None
+    ) -> Drained:
         """
         Handle the events of *lane* that are due, one after the other, as long as its turn lasts.
 
-        *offer*: told of lanes that events were moved to. *stopping*: whether to begin no more. *let_go*: told when a handler does not end and the
-        lane goes on without it.
+        *stopping*: whether to begin no more. *let_go*: told when a handler does not end and the lane goes on without it. *claimed*: the head of
+        the lane, if it is claimed already.
         """
-        flight = self._flights.begin()
+        flight = self._flights.begin() if claimed is None else claimed.flight
+        lease = self.around.config.lease
 
         def claim_next() -> float | None:
             # Asked when an event has been handled: stopping may have begun meanwhile.
-            return None if stopping() else self._config.lease
+            return None if stopping() else lease
 
         try:
-            found: InboxRecord | Nothing | None = self._store.claim(lane, flight.run, self._config.lease)
-            turn = self._config.lane_turn
+            found: InboxRecord | Nothing | None = claimed.record if claimed else self._store.claim(lane, flight.run, lease)
+            turn = self.around.config.lane_turn
             while isinstance(found, InboxRecord):
-                flight.renew()
                 turn -= 1
-                handling = _Handling(self, found, flight, offer, lambda: let_go(lane))
-                found = handling.carry_out(_no_more if turn < 1 else claim_next)
-        except _AbandonedError:
-            return Drained(abandoned=True)
-        except ClaimLostError:
-            self._tally.count("claims_lost")
-            _LOGGER.warning("a claim was lost to another worker; what the handler did in its transaction is undone")
-            self._release(flight)
-            return Drained(again=True)
-        except ReleasedError:
-            self._release(flight)
-            return Drained(released=True)
-        except (StoreError, CommitUnknownError) as error:
-            self._tally.count("store_failures")
-            _LOGGER.warning("the store failed; the lane is tried again: %s", error.__cause__ or error)
-            self._release(flight)
-            return Drained(due=self._time.now() + 1.0 + random.random(), failed=True)  # noqa: S311 - spreads load, guards nothing
+                found = self._follow(
+                    self._carry_out(Claimed(found, flight), lambda: let_go(lane)), _no_more if turn < 1 else claim_next
+                )
+        except Exception as error:  # noqa: BLE001 - told apart there
+            return self._interrupted(flight, error)
         finally:
             self._flights.end(flight)
         if found is None:
             return Drained(again=True)
-        self._time.learn(found.now)
+        self.around.time.learn(found.now)
         return Drained(due=found.due_at)
 
-    def _release(self, flight: Flight) -> None:
+    def handle(self, claimed: Claimed, let_go: Callable[[], None]) -> Handled | Drained:
+        """Handle one event and leave its last step to the caller, as well as the end of its flight; or return what came between."""
+        try:
+            return self._carry_out(claimed, let_go)
+        except Exception as error:  # noqa: BLE001 - told apart there
+            self._flights.end(claimed.flight)
+            return self._interrupted(claimed.flight, error)
+
+    def write(self, handled: Handled) -> Drained:
+        """Write the last step of *handled*, by itself, and end its flight."""
+        try:
+            self._follow(handled, _no_more)
+        except Exception as error:  # noqa: BLE001 - told apart there
+            return self._interrupted(handled.claimed.flight, error)
+        finally:
+            self._flights.end(handled.claimed.flight)
+        return Drained(again=True)
+
+    def _carry_out(self, claimed: Claimed, let_go: Callable[[], None]) -> Handled:
+        claimed.flight.renew()
+        handling = Handling(self.around, claimed, let_go)
+        return Handled(claimed, handling, handling.carry_out())
+
+    def _follow(self, handled: Handled, claim_next: Callable[[], float | None]) -> InboxRecord | Nothing | None:
+        """Write the last step, and claim the next event of the lane."""
+        claimed, handling, step = handled
+        if step is not None:
+            return handling.write(step, claim_next)
+        lease = claim_next()
+        return None if lease is None else self._store.claim(claimed.record.lane, claimed.flight.run, lease)
+
+    def _interrupted(self, flight: Flight, error: Exception) -> Drained:
+        """Return how a drain ended that *error* interrupted."""
+        around = self.around
+        if isinstance(error, AbandonedError):
+            return Drained(abandoned=True)
+        if isinstance(error, ClaimLostError):
+            around.tally.count("claims_lost")
+            _LOGGER.warning("a claim was lost to another worker; what the handler did in its transaction is undone")
+            self.release(flight)
+            return Drained(again=True)
+        if isinstance(error, ReleasedError):
+            self.release(flight)
+            return Drained(released=True)
+        if isinstance(error, (StoreError, CommitUnknownError)):
+            around.tally.count("store_failures")
+            _LOGGER.warning("the store failed; the lane is tried again: %s", error.__cause__ or error)
+            self.release(flight)
+            return Drained(due=around.time.now() + 1.0 + random.random(), failed=True)  # noqa: S311 - spreads load, guards nothing
+        # An error of ours, or of a store that breaks its promise. The lane must not be lost for it.
+        _LOGGER.error("draining a lane failed", exc_info=error)
+        return Drained(due=around.time.now() + _AFTER_ERROR)
+
+    def release(self, flight: Flight) -> bool:
+        """End the claim of *flight* in the store, if it can be; otherwise it runs out."""
         try:
             self._store.release(flight.run)
         except StoreError as error:
             _LOGGER.info("a claim could not be released, and will run out: %s", error)
-
-    def _parts(self) -> tuple[InboxStore, Registry, InboxConfig, StoreTime, Tally, Pauses, Any]:
-        return self._store, self._registry, self._config, self._time, self._tally, self._pauses, self._client
-
-
-class _Handling:
-    """One claimed event, on its way through its handlers."""
-
-    def __init__(self, runner: Runner, record: InboxRecord, flight: Flight, offer: Offer, let_go: Callable[[], None]) -> None:
-        self._store, self._registry, self._config, self._time, self._tally, self._pauses, self._client = runner._parts()  # noqa: SLF001 - this module's
-        self._bridge = runner.bridge
-        self._record = record
-        self._flight = flight
-        self._offer = offer
-        self._let_go = let_go
-        self._states = dict(record.handlers)
-        self._handlers: Sequence[Handler] = ()
-        self._now = max(self._time.now(), record.due_at or 0.0)
-        self._began = 0.0
-
-    def carry_out(self, claim_next: Claim) -> InboxRecord | Nothing | None:
-        """Run every handler that is due. Returns the next event of the lane, or what stands in its place."""
-        record = self._record
-        if self._config.livemode is not None and record.livemode != self._config.livemode:
-            return self._write(self._step("discarded"), claim_next)
-        event = stored_event(record.payload)
-        if event is None or record.type == UNPARSABLE:
-            self._states[_SELF] = HandlerState(
-                status="parked",
-                attempts=record.attempts,
-                error=_PURGED if record.payload is None else _UNREADABLE,
-                finished_at=self._now,
-            )
-            return self._write(self._step("parked"), claim_next)
-        self._handlers = self._registry.handlers(record.type, self._states)
-        if ASIDE in record.lane and any(handler.ordering == "object" for handler in self._open()):
-            # What needs order does not run aside: it goes back to where the others of its object are.
-            step = replace(self._step("pending"), lane=home(record.lane), due_at=self._due())
-            found = self._write(step, claim_next)
-            self._offer(home(record.lane), step.due_at)
-            return found
-        return self._run_all(event, claim_next)
-
-    def _state(self, handler: Handler) -> HandlerState:
-        return self._states.get(handler.name, _PENDING)
-
-    def _open(self) -> list[Handler]:
-        """Return the handlers that are pending and not paused."""
-        paused = self._pauses.names
-        return [handler for handler in self._handlers if self._state(handler).status == "pending" and handler.name not in paused]
-
-    def _run_all(self, event: Event | EventNotification, claim_next: Claim) -> InboxRecord | Nothing | None:
-        record = self._record
-        plan = deque(handler for handler in self._open() if (self._state(handler).due_at or 0.0) <= self._now)
-        uncounted = 0 if record.handlers else record.attempts - 1
-        current = self._begin(plan, uncounted)
-        # The claim has counted the first attempt of a fresh event.
-        if current is not None and (record.attempts > 1 or record.handlers):
-            self._write(self._step("pending", keep=True), _no_more)
-        while current is not None:
-            run = Run(self._store, self._client, record, current, self._state(current).attempts)
-            error = self._call(run, event)
-            if not self._flight.end():
-                run.transaction.undo()
-                self._tally.count("abandoned")
-                raise _AbandonedError
-            attempted = self._state(current)
-            outcome = self._note(current, attempted, error)
-            following = self._begin(plan, 0)
-            if error is None and run.transaction.opened:
-                step = self._closing(following)
-                try:
-                    run.transaction.commit(step)
-                except StoreError as failure:
-                    # Nothing was written. A connection that the handler broke looks like this, so it is the handler's failure.
-                    outcome = self._note(current, attempted, failure)
-                else:
-                    self._tell(outcome)
-                    self._moved(step)
-                    if following is None:
-                        return self._next(claim_next)
-                    current = following
-                    continue
-            run.transaction.undo()
-            self._tell(outcome)
-            found = self._write(self._closing(following), claim_next if following is None else _no_more)
-            if following is None:
-                return found
-            current = following
-        return self._write(self._closing(None), claim_next)
-
-    def _begin(self, plan: deque[Handler], uncounted: int) -> Handler | None:
-        """Take the next handler and count its attempt. One that has none left is parked: it never ended, and did not say why."""
-        while plan:
-            handler = plan.popleft()
-            state = self._state(handler)
-            attempts, uncounted = state.attempts + uncounted, 0
-            if attempts < handler.retry.attempts:
-                self._states[handler.name] = replace(state, attempts=attempts + 1)
-                return handler
-            self._tally.count("parked")
-            _LOGGER.error("%s is parked: handler %s ended its process", self._record.type, handler.name)
-            self._states[handler.name] = HandlerState(
-                status="parked", attempts=attempts, error=state.error or _DIED, finished_at=self._now
-            )
-        return None
-
-    def _call(self, run: Run, event: Event | EventNotification) -> BaseException | None:
-        """Run a handler, and return what it raised."""
-        handler = run.handler
-        bound = None if handler.timeout is None else handler.timeout + self._config.overrun
-        self._flight.begin(bound, lambda: self._abandon(handler))
-        self._began = began = time.monotonic()
-        try:
-            event = self._fitting(run, event)
-            if handler.asynchronous:
-                self._await(run, event)
-            else:
-                result = handler.function(event, HandlerContext(run, event, self._bridge))
-                if inspect.iscoroutine(result):
-                    result.close()
-                    msg = f"handler {handler.name} returned a coroutine: make it an async function"
-                    return TypeError(msg)
-        except ReleasedError:
-            run.transaction.undo()
-            raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit, MemoryError, …: the worker lives, and the event is tried again
-            return error
-        if handler.timeout is not None and time.monotonic() - began > handler.timeout:
-            self._tally.count("timeouts")
-            _LOGGER.warning("handler %s took longer than its timeout of %g s", handler.name, handler.timeout)
-        return None
-
-    def _await(self, run: Run, event: Event | EventNotification) -> None:
-        if self._bridge is None:
-            raise ReleasedError
-        mailbox = Mailbox()
-        context = AsyncHandlerContext(run, event, mailbox)
-        future = self._bridge.start(lambda: run.handler.function(event, context), run.handler.timeout)
-        future.add_done_callback(mailbox.end)
-        mailbox.serve()
-        future.result()
-
-    def _fitting(self, run: Run, event: Event | EventNotification) -> Event | EventNotification:
-        """Return *event* in the shape that the handler wants."""
-        if run.handler.versions == "accept" or in_our_version(event):
-            return event
-        if run.handler.versions == "refetch":
-            return refetched(run, event, self._bridge)
-        msg = f"written in API version {event.api_version if isinstance(event, Event) else None}, and this is {API_VERSION}"
-        raise Park(msg)
-
-    def _abandon(self, handler: Handler) -> None:
-        """Note that *handler* does not end, and let the lane go on without it."""
-        self._tally.count("timeouts")
-        _LOGGER.error("handler %s does not end; its event goes on without it", handler.name)
-        error = TimeoutError(f"the handler ran longer than {handler.timeout:g} s and did not end")
-        self._tell(self._note(handler, self._state(handler), error))
-        try:
-            self._write(self._closing(None), _no_more)
-        except (ClaimLostError, StoreError) as error:
-            _LOGGER.warning("the end of handler %s could not be written: %s", handler.name, error)
-        finally:
-            self._let_go()
-
-    def _note(self, handler: Handler, state: HandlerState, error: BaseException | None) -> str:
-        """Note what became of *handler*, which began in *state*, and return what that is called."""
-        if error is None:
-            outcome = "handled"
-            new = replace(state, status="done", due_at=None, error=None, finished_at=self._time.now())
-        elif isinstance(error, Park) or state.attempts >= handler.retry.attempts:
-            outcome = "parked"
-            _LOGGER.error("handler %s gave up on a %s: %s", handler.name, self._record.type, type(error).__name__)
-            new = replace(state, status="parked", due_at=None, error=error_text(error), finished_at=self._time.now())
-        else:
-            outcome = "failed"
-            _LOGGER.warning("handler %s failed with a %s: %s", handler.name, self._record.type, type(error).__name__)
-            after = error.after if isinstance(error, Retry) else None
-            delay = handler.retry.delay(state.attempts, random.random()) if after is None else after  # noqa: S311 - spreads load
-            new = replace(state, due_at=self._time.now() + delay, error=error_text(error))
-        self._states[handler.name] = new
-        return outcome
-
-    def _tell(self, outcome: str) -> None:
-        """Count an attempt with *outcome*, once that is what became of it."""
-        self._tally.count(outcome)
-        lag = self._time.now() - self._record.received_at
-        self._tally.signals.attempted(self._record.type, outcome, time.monotonic() - self._began, lag)
-
-    def _closing(self, following: Handler | None) -> Step:
-        """Return the step after a handler: go on with *following*, or let the event go."""
-        if following is not None:
-            return self._step("pending", keep=True)
-        pending = [handler for handler in self._handlers if self._state(handler).status == "pending"]
-        if not pending:
-            parked = any(state.status == "parked" for state in self._states.values())
-            return self._step("parked" if parked else "done")
-        for handler in pending:
-            self._states.setdefault(handler.name, _PENDING)
-        lane = self._record.lane
-        if not any(handler.ordering == "object" for handler in self._open()):
-            lane = aside(lane, self._record.id)
-        return replace(self._step("pending"), due_at=self._due(), lane=None if lane == self._record.lane else lane)
-
-    def _due(self) -> float | None:
-        """Return when the event is due: with its earliest handler, or when a pause is to be looked at again."""
-        times = [self._state(handler).due_at or 0.0 for handler in self._open()]
-        return min(times, default=self._time.now() + RECHECK * (0.5 + random.random())) or None  # noqa: S311 - spreads load
-
-    def _step(self, status: EventStatus, *, keep: bool = False) -> Step:
-        return Step(id=self._record.id, run=self._flight.run, handlers=dict(self._states), status=status, keep=keep)
-
-    def _write(self, step: Step, claim_next: Claim) -> InboxRecord | Nothing | None:
-        """Write *step*, and try again while the store is away for a moment: what the handler did should not be done once more for it."""
-        for pause in _WRITES:
-            try:
-                found = self._store.advance(step, claim_next())
-                break
-            except StoreError as error:
-                if not error.retryable:
-                    raise
-                time.sleep(pause)
-        else:
-            found = self._store.advance(step, claim_next())
-        self._moved(step)
-        return found
-
-    def _moved(self, step: Step) -> None:
-        """Have the lane looked at that *step* has moved the event to."""
-        if step.lane is not None:
-            self._offer(step.lane, step.due_at)
-
-    def _next(self, claim_next: Claim) -> InboxRecord | Nothing | None:
-        lease = claim_next()
-        return None if lease is None else self._store.claim(self._record.lane, self._flight.run, lease)
+            return False
+        return True
 
 
 def _no_more() -> None:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from atom_stripe._engine.inbox.bundles import Bundler
 from atom_stripe.errors import StoreError
 from atom_stripe.protocols.engines import EngineSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from atom_stripe._engine.inbox.flights import Flights
+    from atom_stripe._engine.inbox.flights import Claimed, Flights
     from atom_stripe._engine.inbox.loop import Bridge
-    from atom_stripe._engine.inbox.pauses import Pauses
-    from atom_stripe._engine.inbox.registry import Registry
-    from atom_stripe._engine.inbox.runner import Runner
+    from atom_stripe._engine.inbox.runner import Drained, Runner
     from atom_stripe._engine.inbox.scheduler import Scheduler
-    from atom_stripe._engine.inbox.store_time import StoreTime
-    from atom_stripe._engine.inbox.tally import Tally
-    from atom_stripe.inbox_config import InboxConfig
-    from atom_stripe.protocols import Engine, InboxStore
+    from atom_stripe.protocols import BundlingInboxStore, Engine
 
 _LOGGER = logging.getLogger("atom_stripe.inbox")
 _PAGE = 5000
@@ -40,31 +36,19 @@ _FAREWELL = 5.0
 class Worker:
     """One ``run_worker()``, from its beginning to its end."""
 
-    def __init__(
-        self,
-        store: InboxStore,
-        config: InboxConfig,
-        scheduler: Scheduler,
-        runner: Runner,
-        *,
-        registry: Registry,
-        flights: Flights,
-        pauses: Pauses,
-        clock: StoreTime,
-        tally: Tally,
-        engine: Engine | None,
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, runner: Runner, flights: Flights, engine: Engine | None) -> None:
         # A plain attribute, because a signal handler may set it.
         self.stopping = False
         self.scheduler = scheduler
         self.runner = runner
-        self._store = store
-        self._config = config
-        self._registry = registry
+        around = runner.around
+        self._store, self._config, self._registry = around.store, around.config, around.registry
+        self._pauses, self._tally = around.pauses, around.tally
         self._flights = flights
-        self._pauses = pauses
-        self._clock = clock
-        self._tally = tally
+        self._bundler: Bundler | None = None
+        if getattr(self._store, "bundles", False):
+            store = cast("BundlingInboxStore", self._store)
+            self._bundler = Bundler(store, scheduler, runner, flights, stopping=lambda: self.stopping, let_go=self._replace)
         # None also when it has failed: nothing is lost, it is looked for.
         self._engine = engine
         self._told: threading.Thread | None = None
@@ -81,13 +65,15 @@ class Worker:
 
         *bridge*: the event loop for async handlers, all of which *cancel* cancels.
         """
-        self.runner.bridge = bridge
+        self.runner.around.bridge = bridge
         self._cancel = cancel
         self._flights.start()
         self._spawn(self._look, "poll")
         if self._engine is not None:
             self._told = threading.Thread(target=self._hear, args=(self._engine,), name="atom-stripe-inbox-engine", daemon=True)
             self._told.start()
+        if self._bundler is not None:
+            threading.Thread(target=self._bundler.watch, name="atom-stripe-inbox-watch", daemon=True).start()
         for number in range(self._config.workers):
             self._spawn(self._work, str(number))
 
@@ -99,6 +85,8 @@ class Worker:
             # Async handlers can be cancelled, and undo what they did before their claims are released.
             self._cancel()
             self._join(_LAST)
+        if self._bundler is not None:
+            self._bundler.finish(_LAST)
         late = [flight.run for flight in self._flights.under_way() if flight.abandon(late_only=False) is not None]
         if late:
             # In a thread: a handler that does not end may hold what the store would have to wait for.
@@ -125,7 +113,9 @@ class Worker:
     def _halt(self) -> None:
         self.stopping = True
         self._stop.set()
-        self.scheduler.stop()
+        left = self.scheduler.stop()
+        if left:
+            self._spawn(lambda: self._give_back(left), "give-back")
 
     def _spawn(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=f"atom-stripe-inbox-{name}", daemon=True)
@@ -135,24 +125,31 @@ class Worker:
     def _work(self) -> None:
         """Drain lanes, until the end."""
         failures = 0
-        while (lane := self.scheduler.take()) is not None and not self.stopping:
-            try:
-                drained = self.runner.drain(lane, self.scheduler.offer, lambda: self.stopping, self._replace)
-            except Exception:
-                # An error of ours, or of a store that breaks its promise. The lane must not be lost for it.
-                _LOGGER.exception("draining a lane failed")
-                self.scheduler.finish(lane, self._clock.now() + _LONGEST_BACKOFF)
-                continue
+        while (turn := self.scheduler.turn()) is not None:
+            if self.stopping:
+                self._give_back([turn.claimed] if turn.claimed else [])
+                return
+            together = self._bundler if turn.together else None
+            drained = self._drain(turn.lanes[0], turn.claimed) if together is None else together.drain(turn)
             if drained.abandoned:
                 # Another thread has taken this one's place.
                 return
             if drained.released:
                 # No other event should lose an attempt to a worker that ends.
                 self._halt()
-            self.scheduler.finish(lane, drained.due, again=drained.again or drained.released)
             failures = failures + 1 if drained.failed else 0
             if failures:
                 self._stop.wait(min(0.1 * 2.0 ** min(failures, 10), _LONGEST_BACKOFF))
+
+    def _drain(self, lane: str, claimed: Claimed | None) -> Drained:
+        drained = self.runner.drain(lane, lambda: self.stopping, self._replace, claimed)
+        if not drained.abandoned:
+            self.scheduler.finish(lane, drained.due, again=drained.again or drained.released)
+        return drained
+
+    def _give_back(self, left: Sequence[Claimed]) -> None:
+        if self._bundler is not None:
+            self._bundler.give_back(left)
 
     def _replace(self, lane: str) -> None:
         """Go on with *lane* in another thread than the one that does not come back."""

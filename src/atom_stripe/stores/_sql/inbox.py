@@ -7,9 +7,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from atom_stripe.errors import ClaimLostError, StoreError
+from atom_stripe.errors import ClaimLostError, ConfigurationError, StoreError
 from atom_stripe.protocols import AuditEntry, Delivery, InboxCounts, InboxRecord, Nothing, Waiting
 from atom_stripe.stores._sql import failures
+from atom_stripe.stores._sql.bundling import together
 from atom_stripe.stores._sql.database import Database
 from atom_stripe.stores._sql.engines import engine_from
 from atom_stripe.stores._sql.inbox_statements import inbox_record, inbox_statements
@@ -18,7 +19,7 @@ from atom_stripe.stores._sql.statements import POSTGRESQL
 from atom_stripe.stores._sql.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -97,6 +98,11 @@ class SqlInboxStore:
     def wakes(self) -> bool:
         """Whether an engine can tell other processes of what is stored: on PostgreSQL."""
         return self._is_postgres
+
+    @property
+    def bundles(self) -> bool:
+        """Whether several events share a transaction: on SQLite, which has one writer, and waits for the disk each time."""
+        return not self._is_postgres
 
     def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """
@@ -195,23 +201,47 @@ class SqlInboxStore:
             return
         raise failed
 
+    def together(
+        self, steps: Sequence[Step], claims: Mapping[str, str], lease: float, fits: Callable[[str], bool], /
+    ) -> tuple[Sequence[Step], Mapping[str, InboxRecord | Nothing | None]]:
+        """
+        Write *steps*, each if its claim still holds, and then claim the heads of lanes that are fresh and whose type *fits*, all in one
+        transaction. *claims*: the lanes, and under which name to claim in each.
+
+        Returns the steps whose claims are lost, and for each lane what ``claim`` would have returned, or ``None`` for a head that is not for this.
+
+        Raises:
+            StoreError: The database is away, or refused.
+            ConfigurationError: It is PostgreSQL.
+        """
+        if self._is_postgres:
+            msg = "on PostgreSQL every event has transactions of its own: call claim() and advance()"
+            raise ConfigurationError(msg)
+        return self._writes.run(
+            lambda session: together(session, self._statements, steps, claims, lease=lease, fits=fits),
+            "write what became of events",
+        )
+
     def _claim(self, session: Session, lane: str, run: str, lease: float) -> InboxRecord | Nothing:
-        statements = self._statements
         now = time.time()
         for _ in range(_LOOKS):
-            claim = statements.get("claim", lane=lane, run=run, lease=float(lease), now=now)
-            rows = session.read(claim, often=True)
+            rows = session.read(self._statements.get("claim", lane=lane, run=run, lease=float(lease), now=now), often=True)
             if rows:
                 return inbox_record(rows[0])
-            [(now, held, head, due_at)] = session.read(statements.get("lane", lane=lane, now=now), often=True)
-            if held is not None:
-                return Nothing(held, now)
-            if head is None:
-                return Nothing(None, now)
-            if due_at is not None and due_at > now:
-                return Nothing(due_at, now)
+            found = self._look(session, lane, now)
+            if found is not None:
+                return found
             # Between the two looks somebody made it claimable.
         return Nothing(now, now)
+
+    def _look(self, session: Session, lane: str, now: float) -> Nothing | None:
+        """Return why nothing was claimed in *lane*, or ``None`` if something can be."""
+        [(now, held, head, due_at)] = session.read(self._statements.get("lane", lane=lane, now=now), often=True)
+        if held is not None:
+            return Nothing(held, now)
+        if head is None:
+            return Nothing(None, now)
+        return Nothing(due_at, now) if due_at is not None and due_at > now else None
 
     def extend(self, runs: Sequence[str], lease: float, /) -> None:
         """

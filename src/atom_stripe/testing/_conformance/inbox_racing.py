@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from atom_stripe.errors import ClaimLostError
 from atom_stripe.protocols import InboxQuery, InboxRecord
+from atom_stripe.testing._conformance.inbox_bundling import bundling
 from atom_stripe.testing._conformance.inbox_place import (
     LONG,
     SHORT,
@@ -28,7 +29,7 @@ from atom_stripe.testing._conformance.stage import PATIENCE, demand, in_threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from atom_stripe.protocols import Appended, Arrival, InboxStore
+    from atom_stripe.protocols import Appended, Arrival, BundlingInboxStore, InboxStore, Step
     from atom_stripe.testing._conformance.inbox_place import InboxPlace
 
 _SENDERS = 20
@@ -176,9 +177,11 @@ def _work(place: InboxPlace, stores: Sequence[InboxStore]) -> None:
             stored[arrival.lane] += append(stores[0], arrival)
 
     def drain(number: int, store: InboxStore) -> None:
-        turn = 0
+        turn, bundler = 0, bundling(store)
         while not journal.is_over(len(arrivals)):
             turn += 1
+            if bundler is not None and turn % 3 == 0:
+                _drain_together(bundler, f"{place.mark}{number}.{turn}", lanes, journal)
             lane = lanes[(number + turn) % len(lanes)]
             found: object = store.claim(lane, f"{place.mark}{number}.{turn}", LONG)
             while isinstance(found, InboxRecord):
@@ -197,6 +200,20 @@ def _work(place: InboxPlace, stores: Sequence[InboxStore]) -> None:
         demand(handled == sorted(stored[lane]), "the events of a lane were not handled in the order of their arrival")
         rows = stores[0].find(InboxQuery(lane=lane))
         demand({row.status for row in rows} == {"done"} and len(rows) == _DEPTH, "an event was handled and is not done")
+
+
+def _drain_together(store: BundlingInboxStore, name: str, lanes: Sequence[str], journal: _Journal) -> None:
+    steps: list[Step] = []
+    for _ in range(2):
+        lost, found = store.together(steps, {lane: f"{name}.{lane}" for lane in lanes}, LONG, lambda _type: True)
+        demand(not lost, "together() did not write a step whose claim holds")
+        steps = []
+        for row in found.values():
+            if isinstance(row, InboxRecord):
+                journal.begin(row)
+                journal.end(row)
+                steps.append(step(row))
+    store.together(steps, {}, LONG, lambda _type: True)
 
 
 def is_seen_by_others(place: InboxPlace) -> None:
