@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from atom_stripe._engine.inbox.core import wake_of
 from atom_stripe.stores.sql import SqlInboxStore, upgrade
 from tests.engines.worker import TABLES, arrivals, new_engine, report
 
@@ -47,7 +48,7 @@ class Fleet:
     def append(self, lanes: list[str]) -> list[Arrival]:
         """Store an event in each of *lanes*, and wake the engine."""
         new = arrivals(lanes)
-        self.store.append(new, self.engine.wake)
+        self.store.append(new, wake_of(self.engine))
         return new
 
     def kill(self) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+from atom_stripe._engine.inbox.core import wake_of
 from atom_stripe.errors import StoreError
 from tests.engines.conftest import Fleet, Server, wait_for
 from tests.engines.worker import arrivals, inbox_with
@@ -35,7 +36,7 @@ def store(fleet: Fleet, lanes: list[str]) -> None:
 
     def taken() -> bool:
         try:
-            fleet.store.append(new, fleet.engine.wake)
+            fleet.store.append(new, wake_of(fleet.engine))
         except StoreError:
             return False
         return True

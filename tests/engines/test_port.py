@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from atom_stripe._engine.inbox.core import wake_of
 from atom_stripe._engine.inbox.scheduler import Scheduler
 from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.protocols import EngineSettings
@@ -102,7 +103,7 @@ def test_an_append_wakes_its_lanes(fleet: Fleet) -> None:
     """What the store stores has its jobs in the same transaction, one for each lane of a batch; a duplicate has none."""
     batch = fleet.append(["a", "b", "a"])
     assert count(fleet) == 2
-    fleet.store.append(batch, fleet.engine.wake)
+    fleet.store.append(batch, wake_of(fleet.engine))
     assert count(fleet) == 2
 
 

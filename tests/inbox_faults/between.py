@@ -96,7 +96,10 @@ class Between:
 
 
 class BadNetwork(Between):
-    """A network that breaks at the next COMMIT, before or after the server heard it, or that holds back all there is."""
+    """
+    A network that breaks at the next COMMIT, before or after the server heard it, or that holds back all there is. A statement that stores
+    events and is a transaction of its own commits when the client says Sync.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -118,7 +121,7 @@ class BadNetwork(Between):
         return server
 
     def _serve(self, client: socket.socket) -> None:
-        deaf = threading.Event()
+        deaf, storing = threading.Event(), _Storing()
         server = self._upstream()
         try:
             server.sendall(read_startup(client))
@@ -126,7 +129,8 @@ class BadNetwork(Between):
             while True:
                 kind, message = read_message(client)
                 self.flows.wait()
-                if kind == b"Q" and message[5:11] == b"COMMIT" and self.cuts:
+                commits = storing.commits(kind, message) or (kind == b"Q" and message[5:11] == b"COMMIT")
+                if commits and self.cuts:
                     self.made += 1
                     if self.cuts.pop(0) == "before":
                         return
@@ -151,6 +155,25 @@ class BadNetwork(Between):
                     return
         finally:
             hang_up(client, server)
+
+
+class _Storing:
+    """Follows what a client says, to know when it commits without COMMIT."""
+
+    def __init__(self) -> None:
+        self._names: set[bytes] = set()
+        self._within = self._at_hand = False
+
+    def commits(self, kind: bytes, message: bytes) -> bool:
+        """Whether *message* ends a statement that stores events, outside of a transaction."""
+        if kind == b"Q":
+            self._within = message[5:10] == b"BEGIN"
+        if kind == b"P":
+            name, query = message[5:].split(b"\0")[:2]
+            (self._names.add if b"INSERT INTO stripe_events" in query else self._names.discard)(name)
+        if kind == b"B":
+            self._at_hand = message[5:].split(b"\0")[1] in self._names
+        return kind == b"S" and self._at_hand and not self._within
 
 
 class Pooler(Between):

@@ -60,18 +60,34 @@ def test_a_death_after_the_commit_is_answered_by_the_next_delivery(any_shop: Sho
 
 @pytest.mark.parametrize(("cut", "then"), [("before", "stored"), ("after", "duplicate")])
 def test_a_commit_without_an_answer_is_no_acceptance(server_shop: Shop, network: BadNetwork, cut: Cut, then: str) -> None:
-    """When the connection breaks during COMMIT, Stripe is asked to come back, and the next delivery finds the event or stores it: once."""
+    """When connections break during the commit, Stripe is asked to come back, and the next delivery finds the event or stores it: once."""
     with server_shop.inbox(network.url) as inbox:
         inbox.on("*", name="h")(effect)
         # The first connection has COMMITs of its own.
         send(inbox, event(0))
-        network.cuts.append(cut)
+        # One is no reason to bother Stripe.
+        network.cuts += [cut, cut]
         with pytest.raises(InboxBusyError, match="not known") as busy:
             send(inbox, event())
         assert busy.value.retry_after > 0
         # The server may be busy with it yet.
         wait_for(lambda: len(server_shop.statuses()) == 1 + (cut == "after"))
         assert send(inbox, event()) == then
+        if server_shop.engine is not None:
+            assert server_shop.jobs() == 2
+        drain(inbox)
+    assert network.made == 2
+    assert server_shop.effects() == [("evt_0", 1), ("evt_1", 1)]
+
+
+@pytest.mark.parametrize(("cut", "found"), [("before", "stored"), ("after", "duplicate")])
+def test_a_commit_without_an_answer_is_asked_again(server_shop: Shop, network: BadNetwork, cut: Cut, found: str) -> None:
+    """When one connection breaks during the commit, another one finds the event or stores it: once, with one job."""
+    with server_shop.inbox(network.url) as inbox:
+        inbox.on("*", name="h")(effect)
+        send(inbox, event(0))
+        network.cuts.append(cut)
+        assert send(inbox, event()) == found
         if server_shop.engine is not None:
             assert server_shop.jobs() == 2
         drain(inbox)

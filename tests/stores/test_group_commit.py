@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import wait
+from concurrent.futures import CancelledError
 from contextlib import closing
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ from atom_stripe.stores.sql import SqlInboxStore, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
+
+    from atom_stripe._engine.inbox.pending import Pending
 
 PATIENCE = 30.0
 
@@ -60,11 +61,20 @@ class Slow(MemoryInboxStore):
         return super().append(arrivals)
 
 
-def held(commit: GroupCommit, store: Slow) -> Future[Appended | None]:
+def held(commit: GroupCommit, store: Slow) -> Pending:
     """Have the writer stand in the store, with one arrival."""
     first = commit.submit(arrival(0))
     assert store.began.wait(PATIENCE)
     return first
+
+
+def failure(pending: Pending, timeout: float = PATIENCE) -> BaseException | None:
+    """Return what *pending* raises."""
+    try:
+        pending.result(timeout)
+    except (StoreError, InboxBusyError) as error:
+        return error
+    return None
 
 
 def test_a_lone_arrival_waits_for_nobody() -> None:
@@ -83,7 +93,8 @@ def test_what_came_meanwhile_is_one_batch() -> None:
         first = held(commit, store)
         futures = [commit.submit(arrival(number)) for number in range(1, 251)]
         store.go_on.set()
-        wait([first, *futures], PATIENCE)
+        for future in (first, *futures):
+            future.result(PATIENCE)
     assert store.sizes == [1, 100, 100, 50]
     assert [future.result() for future in futures] == [Appended("stored", n + 1, f"lane_{n}") for n in range(1, 251)]
 
@@ -119,7 +130,7 @@ def test_one_failure_is_told_to_its_caller_alone() -> None:
         held(commit, store)
         good, bad, also_good = [commit.submit(arrival(n, event_id=name)) for n, name in enumerate(["evt_a", "\ud800", "evt_b"])]
         store.go_on.set()
-        assert isinstance(bad.exception(PATIENCE), StoreError)
+        assert isinstance(failure(bad), StoreError)
         assert [future.result(PATIENCE) for future in (good, also_good)] == [
             Appended("stored", 2, "lane_0"),
             Appended("stored", 3, "lane_2"),
@@ -141,7 +152,7 @@ def test_every_caller_of_a_failed_batch_is_told(error: BaseException) -> None:
         held(commit, store)
         futures = [commit.submit(arrival(n)) for n in (1, 2)]
         store.go_on.set()
-        raised = [future.exception(PATIENCE) for future in futures]
+        raised = [failure(future) for future in futures]
         assert [type(each) for each in raised] == [StoreError, StoreError]
         assert raised[0] is not raised[1]
         assert commit.submit(arrival(3)).result(PATIENCE) == Appended("stored", 2, "lane_3")
@@ -155,7 +166,7 @@ def test_a_store_that_answers_wrongly_leaves_nobody_waiting() -> None:
             return super().append(arrivals)[1:]
 
     with closing(GroupCommit(Short())) as commit:
-        assert isinstance(commit.submit(arrival(1)).exception(PATIENCE), StoreError)
+        assert isinstance(failure(commit.submit(arrival(1))), StoreError)
 
 
 def test_a_writer_that_died_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +198,41 @@ def test_who_gave_up_is_not_stored() -> None:
         assert given_up.cancel()
         store.go_on.set()
         assert kept.result(PATIENCE) == Appended("stored", 2, "lane_2")
+        with pytest.raises(CancelledError):
+            given_up.result(0)
+
+
+def test_what_was_begun_is_not_given_up() -> None:
+    """Cancelling comes too late for an arrival that the store has: whoever waits on learns what became of it."""
+    store = Slow()
+    with closing(GroupCommit(store)) as commit:
+        first = held(commit, store)
+        assert not first.cancel()
+        with pytest.raises(TimeoutError):
+            first.result(0.001)
+        store.go_on.set()
+        assert first.result(PATIENCE) == Appended("stored", 1, "lane_0")
+
+
+def test_everybody_who_asks_is_told() -> None:
+    """What became of an arrival is told to each thread that waits for it, and to each function once, before the end and after it."""
+    store, told = Slow(), Event()
+    calls: list[str] = []
+    with closing(GroupCommit(store)) as commit:
+        first = held(commit, store)
+        first.add_done_callback(lambda _: calls.append("before"))
+        first.add_done_callback(lambda _: told.set())
+        results: list[Appended | None] = []
+        threads = [Thread(target=lambda: results.append(first.result(PATIENCE))) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        store.go_on.set()
+        for thread in threads:
+            thread.join()
+        assert told.wait(PATIENCE)
+        first.add_done_callback(lambda _: calls.append("after"))
+    assert results == [Appended("stored", 1, "lane_0")] * 5
+    assert calls == ["before", "after"]
 
 
 def test_closing_stores_what_waits() -> None:
@@ -207,7 +253,7 @@ def test_closing_does_not_wait_for_ever() -> None:
     commit = GroupCommit(store, drain=0.0)
     first, left = held(commit, store), commit.submit(arrival(1))
     commit.close()
-    assert isinstance(left.exception(0), InboxBusyError)
+    assert isinstance(failure(left, 0), InboxBusyError)
     assert not first.done()
     store.go_on.set()
     assert first.result(PATIENCE) is not None

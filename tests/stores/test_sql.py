@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, event, make_url, text
 
 from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.protocols import Authorization, Reference, TokenQuery, TokenRecord
-from atom_stripe.stores._sql import database, statements
+from atom_stripe.stores._sql import sessions, statements
 from atom_stripe.stores.sql import AsyncSqlTokenStore, SqlTokenStore, upgrade
 from atom_stripe.testing.conformance import TOKEN_STORE_CHECKS
 from tests.canary import ACCESS_TOKEN, MARK, REFRESH_TOKEN
@@ -298,14 +298,14 @@ def test_dead_connections_are_not_noticed(postgres: str) -> None:
 
 def test_a_connection_that_breaks_during_a_write_leaves_it_unknown(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that had begun is not repeated by the store: the error says that its outcome is unknown, and that trying again may help."""
-    begin = database._Postgres.begin
+    begin = sessions.PostgresSession.begin
 
     def begin_and_break(session: Any) -> None:
         begin(session)
         ended(postgres)
 
     with SqlTokenStore.from_url(postgres) as store:
-        monkeypatch.setattr(database._Postgres, "begin", begin_and_break)
+        monkeypatch.setattr(sessions.PostgresSession, "begin", begin_and_break)
         with pytest.raises(StoreError, match="it is not known whether the store could save a connection") as caught:
             store.save(record())
         assert caught.value.retryable
@@ -357,7 +357,7 @@ def test_a_locked_file_may_be_free_later(sqlite: str) -> None:
 
 def test_a_locked_row_may_be_free_later(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another transaction that holds a row and does not end is an error that a later try may not meet."""
-    monkeypatch.setattr(database, "_BEGIN", database._BEGIN.replace("'10s'", "'50ms'"))
+    monkeypatch.setattr(sessions, "_BEGIN", sessions._BEGIN.replace("'10s'", "'50ms'"))
     with SqlTokenStore.from_url(postgres) as store, psycopg.connect(postgres) as other:
         assert store.save(record())
         other.execute("SELECT FROM stripe_oauth_tokens FOR UPDATE")

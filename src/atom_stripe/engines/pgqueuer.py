@@ -48,6 +48,15 @@ _BATCH = 10
 _KEPT = "1 hour"  # of PgQueuer's log, which nobody reads but its own tools
 _AT_ONCE = 10_000
 
+# What `wake` does, as part of another statement, but for the entry in PgQueuer's log that a job was queued: it costs as much as the job, and
+# nobody reads it but PgQueuer's statistics.
+_WAKING = """
+    jobs AS (
+        INSERT INTO {queue} (priority, entrypoint, payload, headers, status)
+        SELECT 0, '{entrypoint}', convert_to(lane, 'UTF8'), 'null', 'queued' FROM woken ORDER BY id
+    )
+"""
+
 
 class PgQueuerEngine:
     """
@@ -65,6 +74,7 @@ class PgQueuerEngine:
         self._info = conninfo(url)
         self._names = _names()
         self._queue = QueryQueueBuilder(settings=self._names)
+        self.wake_sql = _WAKING.format(queue=self._names.queue_table, entrypoint=_ENTRYPOINT)
         self._supervisor = Supervisor(self)
 
     def __repr__(self) -> str:

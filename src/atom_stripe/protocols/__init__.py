@@ -7,7 +7,7 @@ A store keeps rows and compares what it is told to compare; it decides nothing. 
 
 from __future__ import annotations
 
-from atom_stripe.protocols.engines import Engine, EngineHealth, EngineSettings, LaneQueue, Wake
+from atom_stripe.protocols.engines import Engine, EngineHealth, EngineSettings, LaneQueue, SqlWake, Wake
 from atom_stripe.protocols.inbox import (
     EVENT_STATUSES,
     Appended,
@@ -77,6 +77,7 @@ __all__ = [
     "Profile",
     "Reference",
     "Refusal",
+    "SqlWake",
     "Step",
     "TokenQuery",
     "TokenRecord",

@@ -22,6 +22,23 @@ raises, nothing is stored.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class SqlWake:
+    """
+    A ``Wake`` that can also be said in SQL, so that a store on the same PostgreSQL needs one statement for an event and its wake-up.
+
+    *call*: does the same where it cannot. *sql*: common table expressions, separated by commas, that do it for the rows of ``woken(lane, id)``:
+    each lane once, with the lowest id of its new events. The store's statement goes on behind them.
+    """
+
+    call: Wake
+    sql: str
+
+    def __call__(self, connection: Any, lanes: Sequence[str], /) -> object:
+        """Do it on *connection*."""
+        return self.call(connection, lanes)
+
+
 class LaneQueue(Protocol):
     """The lanes that this process is going to drain, a few at a time and each in one thread. All of it may be called from any thread."""
 
@@ -90,7 +107,7 @@ class Engine(Protocol):
         Note, inside the open transaction of *connection*, that there is something to do in *lanes*.
 
         *connection*: a ``psycopg.Connection`` in a transaction. Nothing is committed here, and the errors are psycopg's. This is what the inbox
-        passes to its store's ``append``.
+        passes to its store's ``append``. An engine that can say it in SQL has a text ``wake_sql`` besides: see ``SqlWake``, which is passed then.
         """
         ...
 

@@ -218,11 +218,12 @@ class InboxStore(Protocol):
 
     def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """
-        Store *arrivals* durably in one transaction, and return for each what became of it; ``None`` for a refusal.
+        Store *arrivals* durably, and return for each what became of it; ``None`` for a refusal.
 
         Every one leaves a row in the log of deliveries. An arrival that the database does not take fails alone: its entry is the error,
         and the others are stored. A duplicate of a parked event makes its parked handlers pending again, unless the event could not be read.
-        *wake* is called inside the transaction, with the lanes in which there is something new to do; if it raises, nothing is stored.
+        *wake* is called inside the transaction, with the lanes in which there is something new to do; if it raises, nothing is stored. Instead of
+        being called, a ``SqlWake`` may be part of the statement that stores an event. No event is stored without its wake-up.
         """
         ...
 

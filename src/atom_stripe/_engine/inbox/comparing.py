@@ -192,7 +192,7 @@ class Comparison:
         return first[0].received_at if first else None
 
     def _append(self, missing: Sequence[_Entry]) -> dict[str | None, bool]:
-        """Store *missing* in one transaction, and return for each id whether it is stored."""
+        """Store *missing* together, and return for each id whether it is stored."""
         arrivals = [entry.arrival for entry in missing if entry.arrival is not None]
         done: dict[str | None, bool] = {}
         for entry, appended in zip(missing, self._core.append(arrivals), strict=True):

@@ -6,7 +6,6 @@ import inspect
 import logging
 import os
 import queue
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -30,7 +29,7 @@ from atom_stripe._engine.inbox.worker import Worker
 from atom_stripe._engine.process import ForkSafeLock
 from atom_stripe.errors import ConfigurationError, StoreError
 from atom_stripe.inbox_config import InboxConfig
-from atom_stripe.protocols import AuditEntry
+from atom_stripe.protocols import AuditEntry, SqlWake
 from atom_stripe.protocols.engines import NO_ENGINE
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from atom_stripe._engine.inbox.values import Receipt
     from atom_stripe.inbox_config import HandlerRetry, Ordering, VersionPolicy
     from atom_stripe.metrics import Metrics
-    from atom_stripe.protocols import Appended, Arrival, Engine, InboxStore
+    from atom_stripe.protocols import Appended, Arrival, Engine, InboxStore, Wake
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
@@ -70,6 +69,7 @@ class InboxCore:
         _check(store, client, config, lane, engine, asynchronous=asynchronous)
         self.store = store
         self.engine = engine
+        self._waking = wake_of(engine)
         self.config = config or InboxConfig()
         self.client = client
         self.registry = Registry(asynchronous=asynchronous)
@@ -81,7 +81,7 @@ class InboxCore:
             writers=self.config.writers,
             room=self.config.queue_length,
             retry_after=self.config.retry_after,
-            wake=None if engine is None else engine.wake,
+            wake=self._waking,
             committing=self.tally.signals.stored_together,
         )
         self.intake = Intake(verifier, self.appender, self.config, lane=lane, clock=clock, tally=self.tally)
@@ -97,24 +97,24 @@ class InboxCore:
     def receive(self, body: Body, signature: str | bytes | None, endpoint: str | None) -> Receipt:
         """Store a delivery, and wait for it."""
         arrival = self.intake.arrival(body, signature, endpoint)
-        future = self.intake.submit(arrival)
+        pending = self.intake.submit(arrival)
         try:
-            appended = future.result(self.config.accept_timeout)
-        except (StoreError, FutureTimeoutError) as error:
+            appended = pending.result(self.config.accept_timeout)
+        except (StoreError, TimeoutError) as error:
             # What has not been begun must not be stored after Stripe was told that it is not.
-            future.cancel()
+            pending.cancel()
             raise self.intake.busy(error) from None
         return self._stored(arrival, appended)
 
     async def receive_async(self, body: Body, signature: str | bytes | None, endpoint: str | None) -> Receipt:
         """Store a delivery, and let others run meanwhile."""
         arrival = self.intake.arrival(body, signature, endpoint)
-        future = self.intake.submit(arrival)
+        pending = self.intake.submit(arrival)
         try:
-            appended = await outcome(future, self.config.accept_timeout)
-        except (StoreError, FutureTimeoutError) as error:
+            appended = await outcome(pending, self.config.accept_timeout)
+        except (StoreError, TimeoutError) as error:
             # What has not been begun must not be stored after Stripe was told that it is not.
-            future.cancel()
+            pending.cancel()
             raise self.intake.busy(error) from None
         return self._stored(arrival, appended)
 
@@ -127,10 +127,10 @@ class InboxCore:
         return self.intake.receipt(arrival, stored)
 
     def append(self, arrivals: Sequence[Arrival]) -> Sequence[Appended | StoreError | None]:
-        """Store *arrivals*, all that the store takes, in one transaction, and have their lanes looked at."""
-        results = self.store.append(arrivals) if self.engine is None else self.store.append(arrivals, self.engine.wake)
+        """Store *arrivals*, all that the store takes, and have their lanes looked at."""
+        results = self.store.append(arrivals) if self._waking is None else self.store.append(arrivals, self._waking)
         self.intake.payments.stored(zip(arrivals, results, strict=False))
-        if self.engine is not None:
+        if self._waking is not None:
             return results
         self.wake([found.lane for found in results if found is not None and not isinstance(found, StoreError)])
         return results
@@ -304,6 +304,14 @@ def _check(store: Any, client: Any, config: object, lane: object, engine: Any, *
     if lane is not None and not callable(lane):
         msg = "lane is a function that takes an event and returns a text"
         raise ConfigurationError(msg)
+
+
+def wake_of(engine: Engine | None) -> Wake | None:
+    """Return what a store calls for *engine*, in the form that costs least."""
+    if engine is None:
+        return None
+    sql = getattr(engine, "wake_sql", None)
+    return engine.wake if sql is None else SqlWake(engine.wake, sql)
 
 
 def _called(wakes: queue.SimpleQueue[None]) -> bool:

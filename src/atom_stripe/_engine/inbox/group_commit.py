@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import Future
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
+from atom_stripe._engine.inbox.pending import Pending
 from atom_stripe._engine.process import PerProcess
 from atom_stripe.errors import ClientClosedError, InboxBusyError, StoreError
 
@@ -36,16 +36,6 @@ _ENDED = "the inbox was closed before the event was stored"
 _BROKEN = "the store failed in a way of its own"
 
 
-class _Pending:
-    """An arrival that waits. Its future ends whatever happens to the writer."""
-
-    __slots__ = ("arrival", "future")
-
-    def __init__(self, arrival: Arrival | Refusal) -> None:
-        self.arrival = arrival
-        self.future: Future[Appended | None] = Future()
-
-
 class _Writers:
     """The queue and the threads of one process."""
 
@@ -54,15 +44,15 @@ class _Writers:
         self._room = room
         self._batch = batch
         self._retry_after = retry_after
-        self._queue: deque[_Pending] = deque()
+        self._queue: deque[Pending] = deque()
         self._changed = Condition()
         self._threads: list[Thread | None] = [None] * count
         self._since: dict[int, float] = {}  # when a writer began with its batch
         self._idle = 0
         self._closed = False
 
-    def put(self, arrival: Arrival | Refusal) -> Future[Appended | None]:
-        pending = _Pending(arrival)
+    def put(self, delivery: Arrival | Refusal) -> Pending:
+        pending = Pending(delivery)
         with self._changed:
             if self._closed:
                 raise ClientClosedError(_CLOSED)
@@ -75,7 +65,7 @@ class _Writers:
                 self._changed.notify()
             else:
                 self._start()
-        return pending.future
+        return pending
 
     def _start(self) -> None:
         """Start one writer, if one has not been started, or has died."""
@@ -101,31 +91,27 @@ class _Writers:
                         self._idle -= 1
                 taken = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
                 self._since[number] = time.monotonic()
-            # Who has given up waiting is not stored: it was told so.
-            batch = [pending for pending in taken if pending.future.set_running_or_notify_cancel()]
+            batch = [pending for pending in taken if pending.begin()]
             if batch:
                 self._write(batch)
 
-    def _write(self, batch: Sequence[_Pending]) -> None:
+    def _write(self, batch: Sequence[Pending]) -> None:
         """Store *batch* and tell each caller. Nothing that a store may raise ends the thread, or leaves a caller waiting."""
         try:
-            results = self._append([pending.arrival for pending in batch])
+            results = self._append([pending.delivery for pending in batch])
             answers = list(zip(batch, results, strict=True))
         except (StoreError, InboxBusyError) as error:
             # One each: an error that several threads raise gathers the traces of all of them.
             for pending in batch:
-                pending.future.set_exception(_same(error))
+                pending.end(_same(error))
         except BaseException as error:  # noqa: BLE001 - the thread belongs to the callers, and each is told
             for pending in batch:
                 failed = StoreError(f"{_BROKEN}: {type(error).__name__}")
                 failed.__cause__ = error
-                pending.future.set_exception(failed)
+                pending.end(failed)
         else:
             for pending, result in answers:
-                if isinstance(result, StoreError):
-                    pending.future.set_exception(result)
-                else:
-                    pending.future.set_result(result)
+                pending.end(result)
 
     def close(self, deadline: float) -> None:
         with self._changed:
@@ -140,8 +126,8 @@ class _Writers:
             left = list(self._queue)
             self._queue.clear()
         for pending in left:
-            if pending.future.set_running_or_notify_cancel():
-                pending.future.set_exception(InboxBusyError(_ENDED, retry_after=self._retry_after))
+            if pending.begin():
+                pending.end(InboxBusyError(_ENDED, retry_after=self._retry_after))
 
 
 class GroupCommit:
@@ -175,12 +161,11 @@ class GroupCommit:
 
         self._writers = PerProcess(lambda: _Writers(append, count, room=room, batch=batch, retry_after=retry_after))
 
-    def submit(self, delivery: Arrival | Refusal, /) -> Future[Appended | None]:
+    def submit(self, delivery: Arrival | Refusal, /) -> Pending:
         """
-        Have *delivery* stored, and return what will say what became of it; ``None`` for a refusal. Never waits for the store.
+        Have *delivery* stored, and return what will say what became of it. Never waits for the store.
 
-        The future ends with a ``StoreError`` if it was not stored, or if that is not known. Who gives up waiting should cancel it: what
-        has not been begun is not stored then.
+        Who gives up waiting should cancel it: what has not been begun is not stored then.
 
         Raises:
             InboxBusyError: Too much is waiting, or the store does not answer. It was not taken.

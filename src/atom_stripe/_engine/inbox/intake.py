@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -25,9 +24,9 @@ from atom_stripe.protocols import Arrival, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
 
     from atom_stripe._engine.inbox.group_commit import GroupCommit
+    from atom_stripe._engine.inbox.pending import Pending
     from atom_stripe._engine.inbox.tally import Tally
     from atom_stripe.inbox_config import InboxConfig
     from atom_stripe.protocols import Appended
@@ -97,20 +96,20 @@ class Intake:
         outcome = cast('Literal["stored", "duplicate", "requeued"]', appended.outcome)
         return Receipt(outcome=outcome, event_id=arrival.event_id, type=arrival.type, id=appended.id)
 
-    def submit(self, arrival: Arrival) -> Future[Appended | None]:
+    def submit(self, arrival: Arrival) -> Pending:
         """Begin to store *arrival*."""
         try:
-            future = self._appender.submit(arrival)
+            pending = self._appender.submit(arrival)
         except InboxBusyError:
             self._tally.count("busy")
             raise
-        self.payments.watch(arrival, future)
-        return future
+        self.payments.watch(arrival, pending)
+        return pending
 
     def busy(self, error: BaseException) -> InboxBusyError:
         """Return what to tell Stripe when the store failed with *error*, or did not answer in time."""
         self._tally.count("busy")
-        if isinstance(error, FutureTimeoutError):
+        if isinstance(error, TimeoutError):
             msg = f"the database did not answer within {self._config.accept_timeout:g} s; Stripe will deliver again"
         else:
             msg = f"the event could not be stored, and Stripe will deliver it again: {error}"

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Post = Callable[[Callable[[], object]], None]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 _Work = tuple[Callable[[], Coroutine[Any, Any, None]], Future[Any]]
 
 
@@ -34,7 +35,15 @@ def poster() -> Post:
     return post
 
 
-async def outcome(future: Future[T], timeout: float | None = None) -> T:
+class Ending(Protocol[T_co]):
+    """What ends at some time: a ``Future``, and what is like one."""
+
+    def done(self) -> bool: ...
+    def add_done_callback(self, call: Callable[[Any], object], /) -> None: ...
+    def result(self, timeout: float | None = None) -> T_co: ...
+
+
+async def outcome(future: Ending[T], timeout: float | None = None) -> T:
     """Return the result of *future* without blocking the event loop."""
     if not future.done():
         post, done = poster(), anyio.Event()

@@ -8,8 +8,8 @@ from atom_stripe.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from concurrent.futures import Future
 
+    from atom_stripe._engine.inbox.pending import Pending
     from atom_stripe._engine.inbox.signals import Signals
     from atom_stripe.inbox_config import InboxConfig
     from atom_stripe.protocols import Appended, Arrival
@@ -25,14 +25,10 @@ class Payments:
         self._signals = signals
         self._livemode = config.livemode
 
-    def watch(self, arrival: Arrival, future: Future[Appended | None]) -> None:
-        """Count *arrival* once *future* says that it was stored, whether or not somebody still waits for that."""
+    def watch(self, arrival: Arrival, pending: Pending) -> None:
+        """Count *arrival* once *pending* says that it was stored, whether or not somebody still waits for that."""
         if self._signals.wanted and _outcome(arrival):
-            future.add_done_callback(lambda done: self._landed(arrival, done))
-
-    def _landed(self, arrival: Arrival, done: Future[Appended | None]) -> None:
-        if not done.cancelled() and done.exception() is None:
-            self.stored([(arrival, done.result())])
+            pending.add_done_callback(lambda done: self.stored([(arrival, done.stored)]))
 
     def stored(self, results: Iterable[tuple[Arrival, Appended | StoreError | None]]) -> None:
         """Count the arrivals that were stored for the first time."""

@@ -45,6 +45,8 @@ class Signals:
 
     def happened(self, name: str, times: int = 1) -> None:
         """Tell that *name*, which the inbox counts, happened again, *times* times."""
+        if self._metrics is None:
+            return
         for counter, labels in _COUNTERS.get(name, ()):
             self._tell("count", counter, times, labels)
 

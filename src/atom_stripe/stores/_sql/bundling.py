@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from atom_stripe.protocols import Step
-    from atom_stripe.stores._sql.database import Row, Session
     from atom_stripe.stores._sql.inbox_statements import InboxStatements
+    from atom_stripe.stores._sql.sessions import Row, Session
 
 Found: TypeAlias = "InboxRecord | Nothing | None"
 

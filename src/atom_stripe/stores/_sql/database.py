@@ -9,14 +9,13 @@ statement that is run all the time is prepared in the session.
 from __future__ import annotations
 
 import os
-import sqlite3
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from atom_stripe._extras import require
 from atom_stripe.errors import ClientClosedError, ConfigurationError, StoreError
 from atom_stripe.stores._sql import failures
-from atom_stripe.stores._sql.engines import direct
+from atom_stripe.stores._sql.sessions import DURABLE, PostgresSession, SQLiteSession, begin_sqlite
 from atom_stripe.stores._sql.statements import POSTGRESQL, SQLITE
 
 with require("sqlalchemy", extra="sql"):
@@ -25,132 +24,19 @@ with require("sqlalchemy", extra="sql"):
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from psycopg import Connection
     from sqlalchemy import Connection as SqlConnection
     from sqlalchemy import RootTransaction
     from sqlalchemy.pool import PoolProxiedConnection
 
     from atom_stripe.stores._sql.failures import Failure
+    from atom_stripe.stores._sql.sessions import Row, Session
     from atom_stripe.stores._sql.statements import Statement
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 
-# One message to the server. It commits to disk, whatever the server does for others; who waits for replicas goes on to do that.
-# It is also the first sign of a connection that died in the pool, while nothing is lost yet.
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'"
-_BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '10s'; {_DURABLE}"
-_FULL = 2
-_DIRECT = "atom_stripe.direct"
-_FILE = "atom_stripe.file"
 _CLOSED = "this store is closed: make a new one"
 _DEADLOCK = "40P01"
 _DEADLOCKS = 3
-
-
-class Session(Protocol):
-    """The connection of one driver, in use. *connection*: the driver's own. *often*: the statement is worth to be prepared."""
-
-    @property
-    def connection(self) -> Any: ...
-
-    def read(self, statement: Statement, *, often: bool = False) -> list[Row]: ...
-    def begin(self) -> None: ...
-    def write(self, statement: Statement, *, often: bool = False) -> int: ...
-    def commit(self) -> None: ...
-    def lost(self) -> bool: ...
-    def leave(self) -> None: ...
-
-
-class _Postgres:
-    def __init__(self, pooled: PoolProxiedConnection) -> None:
-        self.connection: Connection[Any] = cast("Any", pooled.driver_connection)
-        self._autocommit = self.connection.autocommit
-        if not self._autocommit:
-            # Else psycopg sends a BEGIN of its own before each statement, and a ROLLBACK would follow: three round trips for one.
-            self.connection.autocommit = True
-        facts = pooled.info
-        if _DIRECT not in facts:
-            facts[_DIRECT] = direct(self.connection)
-        # None: as soon as psycopg's own count says so.
-        self._prepare = None if facts[_DIRECT] else False
-
-    def read(self, statement: Statement, *, often: bool = False) -> list[Row]:
-        prepare = self._prepare if often else False
-        return self.connection.execute(statement.sql.encode(), statement.parameters, prepare=prepare).fetchall()
-
-    def begin(self) -> None:
-        self.connection.execute(_BEGIN, prepare=False)
-
-    def write(self, statement: Statement, *, often: bool = False) -> int:
-        prepare = self._prepare if often else False
-        return self.connection.execute(statement.sql.encode(), statement.parameters, prepare=prepare).rowcount
-
-    def commit(self) -> None:
-        self.connection.commit()
-
-    def lost(self) -> bool:
-        return self.connection.closed
-
-    def leave(self) -> None:
-        if not self._autocommit and not self.connection.closed:
-            self.connection.rollback()
-            self.connection.autocommit = False
-
-
-class _SQLite:
-    def __init__(self, pooled: PoolProxiedConnection) -> None:
-        self.connection = cast("sqlite3.Connection", pooled.driver_connection)
-        self._facts = pooled.info
-
-    def read(self, statement: Statement, *, often: bool = False) -> list[Row]:  # noqa: ARG002 - every statement is kept prepared
-        return self.connection.execute(statement.sql, statement.parameters).fetchall()
-
-    def begin(self) -> None:
-        _begin_sqlite(self.connection, self._facts)
-
-    def write(self, statement: Statement, *, often: bool = False) -> int:  # noqa: ARG002 - every statement is kept prepared
-        return self.connection.execute(statement.sql, statement.parameters).rowcount
-
-    def commit(self) -> None:
-        self.connection.commit()
-
-    def lost(self) -> bool:
-        return False
-
-    def leave(self) -> None:
-        pass
-
-
-def _begin_sqlite(connection: sqlite3.Connection, facts: dict[Any, Any]) -> None:
-    if connection.in_transaction:
-        return  # a connection that is always in one (autocommit=False)
-    _check_file(connection, facts)
-    if connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
-        connection.execute("PRAGMA synchronous = FULL")
-    # The lock to write comes first: who begins by reading may find that another one wrote, and has to begin again.
-    connection.execute("BEGIN IMMEDIATE")
-
-
-def _check_file(connection: sqlite3.Connection, facts: dict[Any, Any]) -> None:
-    """Refuse a file that was removed or replaced: SQLite would go on writing to one that nobody can open any more."""
-    if _FILE not in facts:
-        name = connection.execute("PRAGMA database_list").fetchone()[2]
-        facts[_FILE] = name, _identity(name)
-    name, identity = facts[_FILE]
-    if name and (identity is None or _identity(name) != identity):
-        msg = "the file was removed or replaced"
-        moved = sqlite3.OperationalError(msg)
-        moved.sqlite_errorcode, moved.sqlite_errorname = sqlite3.SQLITE_READONLY_DBMOVED, "SQLITE_READONLY_DBMOVED"
-        raise moved
-
-
-def _identity(name: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(name)  # noqa: PTH116 - once for each transaction
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 class _Failed(NamedTuple):
@@ -169,7 +55,7 @@ class Database:
         self._owned = owned
         self._closed = False
         self._process = os.getpid()
-        self._session: Callable[[PoolProxiedConnection], Session] = _Postgres if self.dialect == POSTGRESQL else _SQLite
+        self._session: Callable[[PoolProxiedConnection], Session] = PostgresSession if self.dialect == POSTGRESQL else SQLiteSession
 
     def read(self, statement: Statement, doing: str, *, often: bool = False) -> list[Row]:
         """
@@ -206,6 +92,28 @@ class Database:
 
         return self.transact(work, doing)
 
+    def at_once(self, statement: Statement, doing: str) -> list[Row]:
+        """
+        Run *statement*, which is a transaction of its own and says itself that it belongs on disk, and return its rows. PostgreSQL only.
+
+        After a deadlock, or when the connection breaks, it is run again, so it must do no harm to run it twice.
+
+        Raises:
+            StoreError: It could not be done. If the connection broke, nobody knows whether it was.
+        """
+
+        def work(session: Session) -> list[Row]:
+            return session.read(statement, often=True)
+
+        result = self._attempt(work)
+        if isinstance(result, _Failed) and result.lost:
+            # Connections die in a pool when a server restarts.
+            result = self._attempt(work)
+        result = self._after_deadlocks(result, work)
+        if isinstance(result, _Failed):
+            raise result.failure.error(doing, unknown=result.lost)
+        return result
+
     def transact(self, work: Callable[[Session], T], doing: str) -> T:
         """
         Run *work* in one transaction, put what it wrote on disk, and return what it returned. After a deadlock it is run again.
@@ -226,13 +134,18 @@ class Database:
         result = self._attempt(attempt)
         if isinstance(result, _Failed) and result.lost and not begun:
             result = self._attempt(attempt)
+        result = self._after_deadlocks(result, attempt)
+        if isinstance(result, _Failed):
+            raise result.failure.error(doing, unknown=result.lost and begun)
+        return result
+
+    def _after_deadlocks(self, result: T | _Failed, work: Callable[[Session], T]) -> T | _Failed:
+        """Return what comes of *work*, whose last *result* is given, when no deadlock is in its way any more."""
         for _ in range(_DEADLOCKS):
             # Among those who wait for each other the server undid this one, so the others are through.
             if not (isinstance(result, _Failed) and result.failure.code == _DEADLOCK):
                 break
-            result = self._attempt(attempt)
-        if isinstance(result, _Failed):
-            raise result.failure.error(doing, unknown=result.lost and begun)
+            result = self._attempt(work)
         return result
 
     def close(self) -> None:
@@ -300,13 +213,13 @@ class Database:
         """Begin a transaction on *connection*, whatever the engine does about transactions by itself."""
         if self.dialect == POSTGRESQL:
             begun = connection.execution_options(isolation_level="READ COMMITTED").begin()
-            connection.exec_driver_sql(_DURABLE)
+            connection.exec_driver_sql(DURABLE)
             return begun
         plain: Any = connection.connection.driver_connection
         before, plain.isolation_level = plain.isolation_level, None
         stack.callback(setattr, plain, "isolation_level", before)
         begun = connection.begin()
-        _begin_sqlite(plain, connection.connection.info)
+        begin_sqlite(plain, connection.connection.info)
         return begun
 
     def _leave(self, connection: SqlConnection) -> None:

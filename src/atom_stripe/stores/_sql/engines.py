@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atom_stripe._extras import require
+from atom_stripe._wire.postgres_arrays import BYTEA_ARRAY, Binary
 from atom_stripe.errors import ConfigurationError
 
 with require("sqlalchemy", extra="sql"):
@@ -104,3 +105,18 @@ def direct(connection: Connection[Any]) -> bool:
     """
     row = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
     return row is not None and row[0] == connection.info.backend_pid
+
+
+def pass_binary(connection: Connection[Any]) -> None:
+    """Let *connection* take a ``Binary`` as it is."""
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    class Passed(Dumper):
+        format = Format.BINARY
+        oid = BYTEA_ARRAY
+
+        def dump(self, obj: Binary) -> bytes:
+            return obj.content
+
+    connection.adapters.register_dumper(Binary, Passed)

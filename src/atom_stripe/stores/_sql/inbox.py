@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from atom_stripe.errors import ClaimLostError, ConfigurationError, StoreError
 from atom_stripe.protocols import AuditEntry, Delivery, InboxCounts, InboxRecord, Nothing, Waiting
 from atom_stripe.stores._sql import failures
+from atom_stripe.stores._sql.appending import Appending, Writes
 from atom_stripe.stores._sql.bundling import together
 from atom_stripe.stores._sql.database import Database
 from atom_stripe.stores._sql.engines import engine_from
 from atom_stripe.stores._sql.inbox_statements import inbox_record, inbox_statements
-from atom_stripe.stores._sql.ingest import STORING, Ingest
 from atom_stripe.stores._sql.statements import POSTGRESQL
 from atom_stripe.stores._sql.turns import Turns
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
     from atom_stripe.protocols import Appended, Arrival, InboxQuery, Refusal, Step, Wake
-    from atom_stripe.stores._sql.database import Session
+    from atom_stripe.stores._sql.sessions import Session
 
 T = TypeVar("T")
 
@@ -36,8 +36,7 @@ _LOOKS = 3  # at a lane that others change at the same time
 _LOST = "another run has taken over the event, or the claim on it has ended; nothing was written"
 
 
-class _Writes(Protocol):
-    def run(self, work: Callable[[Session], T], doing: str) -> T: ...
+class _Writes(Writes, Protocol):
     def alone(self, doing: str) -> AbstractContextManager[None]: ...
 
 
@@ -75,8 +74,8 @@ class SqlInboxStore:
         self._database = Database(engine, owned=close_engine)
         self._is_postgres = self._database.dialect == POSTGRESQL
         self._statements = inbox_statements(self._database.dialect)
-        self._ingest = Ingest(self._statements)
         self._writes: _Writes = _Direct(self._database) if self._is_postgres else Turns(self._database)
+        self._appending = Appending(self._database, self._writes, self._statements)
 
     @classmethod
     def from_url(cls, url: str | URL) -> Self:
@@ -106,11 +105,12 @@ class SqlInboxStore:
 
     def append(self, arrivals: Sequence[Arrival | Refusal], wake: Wake | None = None, /) -> Sequence[Appended | StoreError | None]:
         """
-        Store *arrivals* durably in one transaction, and return for each what became of it; ``None`` for a refusal.
+        Store *arrivals* durably, and return for each what became of it; ``None`` for a refusal.
 
         An arrival that the database does not take fails alone: its entry is the error. A duplicate of a parked event makes its parked
         handlers pending again, with their attempts counted anew, unless the event could not be read. *wake* is called inside the transaction with
-        the driver's connection and the lanes in which there is something new to do; if it raises, nothing is stored.
+        the driver's connection and the lanes in which there is something new to do; if it raises, nothing is stored. All is one transaction,
+        but for a ``SqlWake`` or none on PostgreSQL: there what is new is one statement, and what was here before a second transaction.
 
         Raises:
             StoreError: The database is away, or refused; nothing was stored. After a broken connection it may have been: sent again, it
@@ -118,12 +118,7 @@ class SqlInboxStore:
         """
         if not arrivals:
             return []
-        try:
-            return self._writes.run(lambda session: self._ingest.together(session, arrivals, wake), STORING)
-        except StoreError as error:
-            if error.retryable:
-                raise
-        return self._writes.run(lambda session: self._ingest.apart(session, arrivals, wake), STORING)
+        return self._appending.append(arrivals, wake)
 
     def waiting(self, after: int, limit: int, /) -> Sequence[Waiting]:
         """

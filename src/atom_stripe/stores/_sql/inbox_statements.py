@@ -27,7 +27,6 @@ _STATE = ("status", "attempts", "due_at", "error", "finished_at")
 
 # What an arrival brings, in the order of the columns.
 _BROUGHT = ("event_id", "type", "account", "livemode", "lane", "endpoint", "received_at", "api_version", "created", "object_id")
-_TYPES = ("text", "text", "text", "boolean", "text", "text", "float8", "text", "float8", "text")
 _MOST = 2**31 - 1  # rows that a LIMIT can name
 
 # A lane that is written, be it the same, costs the databases a look at every index.
@@ -103,41 +102,13 @@ _SQL = {
 
 _CLOCK = "date_part('epoch', clock_timestamp())"
 
-# Ids are given in the order of arrival, rows are written in the order of their keys: two batches with the same events would each wait for the
-# other one's row otherwise.
-STORE_POSTGRES = f"""
-    WITH given AS MATERIALIZED (
-        SELECT nextval('stripe_events_id_seq') AS id, g.* FROM ROWS FROM (
-            {", ".join(f"unnest(%({name})s::{type_}[])" for name, type_ in zip(_BROUGHT, _TYPES, strict=True))},
-            unnest(%(payload)b::bytea[])
-        ) WITH ORDINALITY AS g({", ".join(_BROUGHT)}, payload, place)
-    ), stored AS (
-        INSERT INTO stripe_events (id, {", ".join(_BROUGHT)}, status, handlers, attempts)
-        SELECT id, {", ".join(_BROUGHT)}, 'pending', '{{}}', 0 FROM given ORDER BY account, livemode, event_id, place
-        ON CONFLICT (account, livemode, event_id) DO NOTHING RETURNING id
-    ), kept AS (
-        INSERT INTO stripe_event_payloads (id, payload) SELECT given.id, given.payload FROM given JOIN stored ON stored.id = given.id
-    ), logged AS (
-        INSERT INTO stripe_deliveries (at, endpoint, outcome, event)
-        SELECT given.received_at, given.endpoint, 'stored', given.id FROM given JOIN stored ON stored.id = given.id ORDER BY given.id
-    )
-    SELECT given.place, given.id FROM given JOIN stored ON stored.id = given.id
-"""  # noqa: S608 - only names of columns are put in
-
 LAST_SQLITE = "SELECT coalesce(max(id), 0) FROM stripe_events"
 DELIVER_SQLITE = """
     INSERT INTO stripe_deliveries (at, endpoint, outcome, event)
     SELECT received_at, endpoint, 'stored', id FROM stripe_events WHERE id BETWEEN ? AND ? ORDER BY id
 """
 
-# Those of some arrivals that are stored, by their place among them.
 PRESENT_SQLITE = "SELECT id, lane, status FROM stripe_events WHERE account = ? AND livemode = ? AND event_id = ?"
-PRESENT_POSTGRES = """
-    SELECT g.place, e.id, e.lane, e.status
-    FROM ROWS FROM (unnest(%(account)s::text[]), unnest(%(livemode)s::boolean[]), unnest(%(event_id)s::text[]))
-        WITH ORDINALITY AS g(account, livemode, event_id, place)
-    JOIN stripe_events AS e ON e.account = g.account AND e.livemode = g.livemode AND e.event_id = g.event_id
-"""
 
 # Who waits here for another claim looks at the rows only afterwards, in a statement of its own, which sees what the other one did.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(:lane, 7598818386))"
@@ -277,11 +248,6 @@ def keep_sqlite(count: int) -> str:
 
 brought: Callable[[Arrival], tuple[Any, ...]] = attrgetter(*_BROUGHT)
 """Return what an arrival brings, in the order of the columns."""
-
-
-def brought_by_column(arrivals: Sequence[Arrival]) -> dict[str, list[Any]]:
-    """Return what *arrivals* bring, as one list for each column, with the payloads."""
-    return {name: [getattr(arrival, name) for arrival in arrivals] for name in (*_BROUGHT, "payload")}
 
 
 def handlers_text(handlers: Mapping[str, HandlerState]) -> str:

@@ -12,23 +12,21 @@ from atom_stripe.stores._sql import failures
 from atom_stripe.stores._sql.inbox_statements import (
     DELIVER_SQLITE,
     LAST_SQLITE,
-    PRESENT_POSTGRES,
     PRESENT_SQLITE,
-    STORE_POSTGRES,
     InboxStatements,
     brought,
-    brought_by_column,
     inbox_record,
     keep_sqlite,
     store_sqlite,
 )
+from atom_stripe.stores._sql.ingest_postgres import present, store_within
 from atom_stripe.stores._sql.statements import POSTGRESQL, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from atom_stripe.protocols import DeliveryOutcome, Wake
-    from atom_stripe.stores._sql.database import Session
+    from atom_stripe.stores._sql.sessions import Session
 
 _SIZES = (64, 32, 16, 8, 4, 2, 1)
 
@@ -111,7 +109,7 @@ class Ingest:
 
     def _store_postgres(self, session: Session, arrivals: Sequence[Arrival]) -> dict[int, int]:
         """Store what is new, and return its ids by its places."""
-        rows = session.read(Statement(STORE_POSTGRES, brought_by_column(arrivals)), often=True)
+        rows = session.read(store_within(arrivals), often=True)
         return {place - 1: id_ for place, id_ in rows}
 
     def _store_sqlite(self, session: Session, arrivals: Sequence[Arrival]) -> dict[int, int]:
@@ -160,8 +158,7 @@ class Ingest:
 
     def _present(self, session: Session, arrivals: Sequence[Arrival]) -> list[_Present]:
         if self._is_postgres:
-            keys = {name: [getattr(arrival, name) for arrival in arrivals] for name in ("account", "livemode", "event_id")}
-            found = {place: _Present(*row) for place, *row in session.read(Statement(PRESENT_POSTGRES, keys), often=True)}
+            found = {place: _Present(*row) for place, *row in session.read(present(arrivals), often=True)}
             return [found[place] for place in range(1, len(arrivals) + 1)]
         return [_Present(*session.connection.execute(PRESENT_SQLITE, _key(arrival)).fetchone()) for arrival in arrivals]
 

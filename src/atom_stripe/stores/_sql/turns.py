@@ -19,7 +19,8 @@ from atom_stripe.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from atom_stripe.stores._sql.database import Database, Session
+    from atom_stripe.stores._sql.database import Database
+    from atom_stripe.stores._sql.sessions import Session
 
 T = TypeVar("T")
 
