@@ -10,7 +10,7 @@ import pytest
 from atom_stripe.contrib.fastapi import create_router
 from atom_stripe.contrib.flask import create_blueprint
 from atom_stripe.errors import ConfigurationError
-from atom_stripe.service import Caller, ServiceConfig, document
+from atom_stripe.service import Caller, Problem, ServiceConfig, document
 from atom_stripe.service.routes import OPERATIONS
 from tests.service.conftest import PREFIX
 
@@ -64,6 +64,16 @@ def test_authorize_that_returns_something_else(world: World) -> None:
 
     answer = world.mount(client=world.client(), authorize=authorize).get("/payments")
     assert (answer.status, answer.kind) == (500, "internal_error")
+
+
+def test_authorize_that_says_no_in_its_own_words(world: World) -> None:
+    """A problem that authorize raises is the answer."""
+
+    def authorize() -> None:
+        raise Problem(403, "not_yours", "This is for the owners of the shop.")
+
+    answer = world.mount(client=world.client(), authorize=authorize).get("/payments")
+    assert (answer.status, answer.kind) == (403, "not_yours")
 
 
 @pytest.mark.parametrize("user_id", ["", "x" * 256])

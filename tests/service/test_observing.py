@@ -556,6 +556,19 @@ def test_metrics_are_shown(world: World) -> None:
     assert 'atom_stripe_payments_total{outcome="failed"} 0.0' in lines
 
 
+def test_a_process_without_a_worker_says_what_waits(world: World) -> None:
+    """The age of the oldest event is right in a process that handles none: when all workers are dead, nobody else would say it."""
+    metrics = PrometheusMetrics()
+    inbox = world.inbox(metrics=metrics)
+    inbox.on("invoice.paid")(lambda event, context: None)
+    visitor = world.mount(client=world.client(), inbox=inbox, metrics=metrics)
+    deliver(world, visitor, event(1))
+    lines = visitor.get("/metrics").body.decode().splitlines()
+    assert 'atom_stripe_inbox_events{status="pending"} 1.0' in lines
+    [age] = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("atom_stripe_inbox_oldest_pending_age_seconds ")]
+    assert age > 0
+
+
 def test_without_metrics(world: World) -> None:
     """Where no metrics were given there is nothing to show."""
     assert world.mount(client=world.client()).get("/metrics").status == 404

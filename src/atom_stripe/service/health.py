@@ -77,6 +77,11 @@ class Watch:
         found = await self._found(_CHECKS, _PATIENCE_DETAILED)
         return {name: found[name] for check in _CHECKS for name in check.names}
 
+    async def measured(self) -> None:
+        """Have the inbox tell its metrics how full it is: a process without a worker would never do so, and be silent when all workers are dead."""
+        if self.parts.inbox is not None:
+            await self._found([_MEASURED], _PATIENCE)
+
     @property
     def patience(self) -> float:
         """How many seconds a check has at most."""
@@ -231,6 +236,13 @@ async def _inbox(watch: Watch) -> Findings:
     return {"inbox": Finding("ok", "handlers are paused" if status.paused else "events are handled in time", facts)}
 
 
+async def _measured(watch: Watch) -> Findings:
+    inbox = watch.parts.inbox
+    status = await watch.call(inbox.operations.status)
+    inbox._core.tally.signals.measured(status.counts)  # noqa: SLF001 - of this package
+    return {"measured": Finding("ok", "measured")}
+
+
 async def _engine(watch: Watch) -> Findings:
     engine = None if watch.parts.inbox is None else watch.parts.inbox.engine
     if engine is None:
@@ -298,6 +310,7 @@ async def _tokens(watch: Watch) -> Findings:
 
 _ORDER: tuple[Status, ...] = ("off", "ok", "degraded", "down")
 _TAKES = _Check(("takes",), _takes)
+_MEASURED = _Check(("measured",), _measured)
 _TOKEN_STORE = _Check(("token_store",), _store_of_tokens)
 _CHECKS = (
     _Check(("stripe", "webhook_endpoint"), health_stripe.examine, late="degraded", kept=True),

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
 
 from atom_stripe import service
 from atom_stripe.service.document import described
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     from atom_stripe.client import AsyncStripeClient
     from atom_stripe.inbox import AsyncWebhookInbox
@@ -41,6 +42,7 @@ def create_router(
             with the same manager.
         inbox: What ``/webhooks`` puts deliveries into. Its worker is yours to run.
         authorize: Who calls: a dependency of FastAPI's that returns a ``Caller``, a user's id, or ``None`` for nobody, which is answered with 401.
+            What it raises as a ``Problem`` of ``atom_stripe.service`` is the answer.
         authorize_operator: The same for ``/health/detailed`` and ``/metrics``; left out, *authorize*.
         metrics: Where numbers go; with a ``PrometheusMetrics``, ``/metrics`` shows them.
         config: All other settings.
@@ -64,7 +66,7 @@ def create_router(
         yield
         await face.close()
 
-    router = APIRouter(lifespan=lifespan)
+    router = APIRouter(lifespan=lifespan, route_class=_Route)
     for operation in face.operations:
         router.add_api_route(
             operation.path,
@@ -77,6 +79,21 @@ def create_router(
             openapi_extra=described(operation, face.operations),
         )
     return router
+
+
+class _Route(APIRoute):
+    """A route whose dependencies may raise a ``Problem``: ``authorize``, above all."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except service.Problem as problem:
+                return _response(problem.answer())
+
+        return handled
 
 
 def _endpoint(face: Service, operation: Operation) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ def create_blueprint(
             with the same manager.
         inbox: What ``/webhooks`` puts deliveries into. Its worker is yours to run.
         authorize: Who calls: a function that looks at ``flask.request`` and returns a ``Caller``, a user's id, or ``None`` for nobody, which is
-            answered with 401.
+            answered with 401. What it raises as a ``Problem`` of ``atom_stripe.service`` is the answer.
         authorize_operator: The same for ``/health/detailed`` and ``/metrics``; left out, *authorize*.
         metrics: Where numbers go; with a ``PrometheusMetrics``, ``/metrics`` shows them.
         config: All other settings.
@@ -75,7 +75,10 @@ def _view(face: Service, operation: Operation) -> Callable[..., Response]:
     authorize = face.authorize(operation)
 
     def view(**path: str) -> Response:
-        who = authorize() if authorize else None
+        try:
+            who = authorize() if authorize else None
+        except service.Problem as problem:
+            return _response(problem.answer())
         body = _body(face.body_limit(operation)) if operation.method == "POST" else b""
         if body is None:
             return _response(face.too_large(operation))

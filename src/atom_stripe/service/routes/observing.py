@@ -47,6 +47,7 @@ async def health_detailed(exchange: Exchange) -> Answer:
 
 
 async def metrics(exchange: Exchange) -> Answer:
+    await watch(exchange.service).measured()
     shown: Any = exchange.service.parts.metrics
     return Answer(content=shown.text(), media_type=shown.content_type, headers=_FRESH)
 
