@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ import httpx
 import pytest
 
 from atom_stripe.config import RetryPolicy
-from atom_stripe.testing import StripeSandbox
 from atom_stripe.webhooks import WebhookVerifier
 from tests.canary import MARK
 
@@ -400,35 +399,3 @@ def test_a_signal_in_the_middle(folder: Path) -> None:
         assert process.wait(PATIENCE) == 130
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-
-
-# The service of the quickstart, which the demo does not need.
-
-
-def test_the_service_of_the_quickstart(demo: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """examples/service.py takes an order once, believes signed webhooks alone, tells a customer what helps, and gives money back once."""
-    order = {"id": "42", "amount": 2000, "currency": "usd", "payment_method": "pm_card_visa"}
-    empty = {**order, "id": "43", "payment_method": "pm_card_visa_chargeDeclinedInsufficientFunds"}
-    stolen = {**order, "id": "43", "payment_method": "pm_card_visa_chargeDeclinedStolenCard"}
-    with StripeSandbox() as sandbox, socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        endpoint = sandbox.webhooks.deliver_to(f"{url}/webhooks")
-        config = sandbox.serve().config(webhook_secrets=(endpoint.secret,))
-        stack.enter_context(import_module("demo_day").serving(import_module("service").create_app(config), listener))
-        shop = stack.enter_context(httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False))
-        assert [shop.post("/orders", json=order).status_code for _ in range(2)] == [201, 201]
-        sandbox.webhooks.wait(PATIENCE)
-        assert shop.get("/orders/42").json()["status"] == "paid"
-        assert [shop.post("/orders", json=one).json()["code"] for one in (empty, stolen)] == [
-            "insufficient_funds",
-            "generic_decline",
-        ]
-        assert shop.post("/webhooks", content=b"{}").status_code == 400
-        refunds = {shop.post("/orders/42/refund").json()["refund"] for _ in range(2)}
-        sandbox.webhooks.wait(PATIENCE)
-        states = [shop.get(f"/orders/{number}").json()["status"] for number in ("42", "43")]
-        stripe = sandbox.client()
-        assert len(list(stripe.payment_intents.list())) == 2
-        assert [one.amount for one in stripe.refunds.list()] == [2000]
-    assert (len(refunds), states) == (1, ["refunded", "unpaid"])
-    assert any("refused a webhook" in message for message in caplog.messages)

@@ -40,9 +40,9 @@ def test_no_python_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_python_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where this Python is the newest one, nothing runs a second time, and that is said."""
+    """Where this Python is the newest one, it is the one that runs, and that is said."""
     monkeypatch.setattr(environment, "pythons", lambda: [(tuple(sys.version_info[:3]), sys.executable)])
-    assert environment.run_newest(("-c", "raise SystemExit(3)")) == 0
+    assert environment.run_newest(("-c", "raise SystemExit(3)")) == 3
     assert "no other supported Python was found on this machine" in capsys.readouterr().out
 
 

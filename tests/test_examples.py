@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from atom_stripe.testing import StripeSandbox
@@ -16,6 +20,8 @@ from tests.canary import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from atom_stripe import StripeClient
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -105,18 +111,67 @@ def test_every_example_is_listed() -> None:
     assert files == {line.split("](")[1].split(")")[0] for line in page.splitlines() if line.startswith("| [")}
 
 
-# The service. Most of what it does is in the demo, which is a test too; here are the corners.
+# The service of the quickstart.
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The service as a browser sees it, a client of our own, and the Stripe behind both."""
+
+    shop: httpx.Client
+    stripe: StripeClient
+    sandbox: StripeSandbox
+    webhook_secret: str
+
+    def order(self, number: str, card: str, amount: int = 2000) -> httpx.Response:
+        """Send an order, as its web page would."""
+        return self.shop.post("/orders", json={"id": number, "amount": amount, "currency": "usd", "payment_method": card})
+
+    def status(self, number: str) -> str:
+        """Return what the service knows of an order, once every webhook has arrived."""
+        self.sandbox.webhooks.wait(PATIENCE)
+        return str(self.shop.get(f"/orders/{number}").json()["status"])
+
+    def payments(self, number: str) -> list[Any]:
+        """Return the payments for an order that Stripe has."""
+        return [payment for payment in self.stripe.payment_intents.list() if payment.metadata.get("order") == number]
 
 
 @pytest.fixture
-def day(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The service of the demo with its Stripe, both running."""
+def day(monkeypatch: pytest.MonkeyPatch, sandbox: StripeSandbox) -> Iterator[Shop]:
+    """The service with its Stripe, both running."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    with import_module("demo").opened() as day:
-        yield day
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        secret = sandbox.webhooks.deliver_to(f"{url}/webhooks").secret
+        config = sandbox.serve().config(webhook_secrets=(secret,))
+        stack.enter_context(import_module("demo_day").serving(import_module("service").create_app(config), listener))
+        shop = stack.enter_context(httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False))
+        yield Shop(shop, sandbox.client(), sandbox, secret)
 
 
-def test_service_knows_its_orders(day: Any) -> None:
+def test_service_believes_and_says_no_more_than_it_should(day: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """An order is paid by its webhook; a decline says what helps and never that a card is stolen; unsigned webhooks are refused."""
+    assert day.order("42", "pm_card_visa").status_code == 201
+    assert day.status("42") == "paid"
+    cards = ("pm_card_visa_chargeDeclinedInsufficientFunds", "pm_card_visa_chargeDeclinedStolenCard")
+    assert [day.order("43", card).json()["code"] for card in cards] == ["insufficient_funds", "generic_decline"]
+    assert day.status("43") == "unpaid"
+    assert day.shop.post("/webhooks", content=b"{}").status_code == 400
+    assert any("refused a webhook" in message for message in caplog.messages)
+
+
+def test_service_gives_money_back_once(day: Shop) -> None:
+    """Two clicks on "refund" are one refund."""
+    assert day.order("42", "pm_card_visa").status_code == 201
+    assert day.status("42") == "paid"
+    assert len({day.shop.post("/orders/42/refund").json()["refund"] for _ in range(2)}) == 1
+    assert day.status("42") == "refunded"
+    assert [one.amount for one in day.stripe.refunds.list()] == [2000]
+
+
+def test_service_knows_its_orders(day: Shop) -> None:
     """Unknown orders are 404; an order whose amount changes, or that is given back before it is paid, is 409."""
     assert day.shop.get("/orders/42").status_code == 404
     assert day.shop.post("/orders/42/refund").status_code == 404
@@ -131,14 +186,14 @@ def test_service_knows_its_orders(day: Any) -> None:
     "wrong",
     [{"amount": 0}, {"amount": 19.5}, {"currency": "USD"}, {"id": "4 2"}, {"id": "a" * 65}, {"payment_method": "4242424242424242"}],
 )
-def test_service_refuses_what_is_no_order(day: Any, wrong: dict[str, Any]) -> None:
+def test_service_refuses_what_is_no_order(day: Shop, wrong: dict[str, Any]) -> None:
     """What is not an order is 422 and reaches no Stripe."""
     order = {"id": "42", "amount": 2000, "currency": "usd", "payment_method": "pm_card_visa", **wrong}
     assert day.shop.post("/orders", json=order).status_code == 422
     assert list(day.stripe.payment_intents.list()) == []
 
 
-def test_service_in_an_outage(day: Any) -> None:
+def test_service_in_an_outage(day: Shop) -> None:
     """While Stripe is down, a customer is told to try again and nothing of the failure; afterwards the same order is paid once."""
     day.sandbox.faults.next(status=503, times=3)
     answer = day.order("42", "pm_card_visa")
@@ -148,13 +203,13 @@ def test_service_in_an_outage(day: Any) -> None:
     assert [payment.amount_received for payment in day.payments("42")] == [2000]
 
 
-def test_service_and_a_payment_method_that_does_not_exist(day: Any) -> None:
+def test_service_and_a_payment_method_that_does_not_exist(day: Shop) -> None:
     """What Stripe refuses is 409, in words for a customer."""
     answer = day.order("42", "pm_nobodyHasThisOne")
     assert (answer.status_code, answer.json()) == (409, {"code": "not_possible", "detail": "This cannot be done with this order."})
 
 
-def test_service_takes_a_second_click(day: Any) -> None:
+def test_service_takes_a_second_click(day: Shop) -> None:
     """An order that is sent twice gets the same answer twice, and one charge."""
     answers = [day.order("42", "pm_card_visa").json() for _ in range(2)]
     assert answers[0] == answers[1]
@@ -162,7 +217,7 @@ def test_service_takes_a_second_click(day: Any) -> None:
     assert [charge.amount for charge in day.stripe.charges.list()] == [2000]
 
 
-def test_service_hears_of_partial_and_late_events(day: Any) -> None:
+def test_service_hears_of_partial_and_late_events(day: Shop) -> None:
     """A refund of a part is called that, and a late webhook about the payment does not undo it."""
     payment = day.order("42", "pm_card_visa").json()["payment"]
     assert day.status("42") == "paid"
@@ -175,7 +230,7 @@ def test_service_hears_of_partial_and_late_events(day: Any) -> None:
     assert day.status("42") == "refunded"
 
 
-def deliver_again(day: Any, event: Any) -> Any:
+def deliver_again(day: Shop, event: Any) -> Any:
     """Send *event* to the service once more, as Stripe may."""
     import json
 

@@ -49,13 +49,13 @@ def main(command: str = "", *arguments: str) -> int:
 
 
 def run_newest(arguments: tuple[str, ...]) -> int:
-    """Run *arguments* on the newest Python, unless .venv already is that one."""
+    """Run *arguments* on the newest Python, in .venv if it is the one."""
     found = pythons()
     version, executable = found[-1]
     if version[:2] == sys.version_info[:2]:
         alone = "no other supported Python was found on this machine" if len(found) == 1 else "it is the newest of this machine"
-        say(f"Nothing to run: the tests ran on Python {version[0]}.{version[1]}, and {alone}.")
-        return 0
+        say(f"On Python {version[0]}.{version[1]} once more: {alone}.")
+        return subprocess.run([sys.executable, *arguments], cwd=str(ROOT), check=False).returncode
     folder = ROOT / f".venv-{version[0]}.{version[1]}"
     ensure(folder, executable)
     return subprocess.run([str(python_of(folder)), *arguments], cwd=str(ROOT), check=False).returncode
