@@ -78,7 +78,8 @@ def test_a_short_run(alone: Command) -> None:
     assert {"/customers", "/payments"} <= set(paths)
     assert sum(one["requests"] for one in done.json["endpoints"]) == total["requests"]
     made = sum(one["requests"] for one in done.json["endpoints"] if (one["method"], one["path"]) == ("POST", "/customers"))
-    assert min(made, 100) == customers
+    # Of each of the three, one may have been under way at the end.
+    assert made <= customers <= made + 3
 
 
 def test_limits_are_counted_apart(alone: Command) -> None:

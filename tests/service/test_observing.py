@@ -431,7 +431,8 @@ def test_a_store_that_was_closed(world: World, sqlite_url: str) -> None:
     store.close()
     assert visitor.get("/health").json == {"status": "down"}
     answer = visitor.get("/health/detailed")
-    assert detail(answer, "inbox") == {"status": "down", "detail": "failed with ClientClosedError"}
+    for name in ("inbox", "database", "migrations"):
+        assert detail(answer, name) == {"status": "down", "detail": "failed with ClientClosedError"}
 
 
 def test_redis(world: World, redis_url: str, redis_prefix: str) -> None:

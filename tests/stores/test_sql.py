@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import stat
 import subprocess
 import sys
 import traceback
@@ -27,6 +29,7 @@ from tests.databases import new_postgres, new_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -402,6 +405,21 @@ def test_sqlite_waits_for_its_disk(sqlite: str) -> None:
     with SqlTokenStore.from_url(sqlite) as store, closing(store._database.engine.raw_connection()) as pooled:
         assert pooled.driver_connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert pooled.driver_connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the modes of files are POSIX's")
+@pytest.mark.parametrize("existing", [None, 0o640])
+def test_a_new_file_is_for_its_owner_alone(tmp_path: Path, existing: int | None) -> None:
+    """So is what SQLite puts beside it. A file that is there already keeps the mode that somebody gave it."""
+    file = tmp_path / "stripe.db"
+    if existing is not None:
+        file.touch()
+        file.chmod(existing)
+    upgrade(f"sqlite:///{file}")
+    with SqlTokenStore.from_url(f"sqlite:///{file}") as store:
+        assert store.save(record())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("stripe.db", "stripe.db-wal", "stripe.db-shm"), existing or 0o600)
 
 
 def prepared(store: SqlTokenStore) -> int:

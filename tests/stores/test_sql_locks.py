@@ -261,3 +261,17 @@ def test_a_connection_that_comes_after_the_end_is_closed(database_url: str, way:
         CALLS[way](store)
     assert open_now[0] == 0
     engine.dispose()
+
+
+@pytest.mark.parametrize("way", ["counts", "transaction"])
+def test_a_connection_on_its_way_back_is_closed(database_url: str, way: str) -> None:
+    """A store that is closed while a connection is on its way back into the pool leaves none open."""
+    upgrade(database_url)
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    open_now = connections(engine)
+    store = SqlInboxStore(engine, close_engine=True)
+
+    event.listen(engine, "checkin", lambda *_: store.close(), once=True)
+    CALLS[way](store)
+    assert open_now[0] == 0
+    engine.dispose()

@@ -79,13 +79,15 @@ def visible(raw: dict[str, Any], *, secret: bool = False) -> dict[str, Any]:
     return raw if secret or not _holds(raw) else _without(raw)
 
 
-def _holds(value: dict[str, Any] | list[Any]) -> bool:
-    """Return whether there is a secret somewhere in *value*; nearly always, there is none."""
-    if isinstance(value, dict):
-        if not _SECRETS.isdisjoint(value):
+def _holds(raw: dict[str, Any]) -> bool:
+    """Return whether there is a secret somewhere in *raw*; nearly always, there is none."""
+    waiting: list[Any] = [raw]
+    # The list grows while it is walked: the parts of a part come after it.
+    for part in waiting:
+        if isinstance(part, dict) and not _SECRETS.isdisjoint(part):
             return True
-        value = list(value.values())
-    return any(isinstance(part, dict | list) and _holds(part) for part in value)
+        waiting += [one for one in (part.values() if isinstance(part, dict) else part) if isinstance(one, (dict, list))]
+    return False
 
 
 def _without(value: Any) -> Any:

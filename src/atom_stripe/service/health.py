@@ -17,9 +17,7 @@ import anyio.to_thread
 from atom_stripe._engine.connect.flights import Flights
 from atom_stripe._engine.connect.ports import NativeSpawn, thread_spawn
 from atom_stripe._engine.ports import blocking_sleep, native_sleep
-from atom_stripe.errors import (
-    StoreError,
-)
+from atom_stripe.errors import StoreError
 from atom_stripe.protocols import Reference, TokenQuery
 from atom_stripe.service import health_stripe
 from atom_stripe.service.exchange import settled
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from atom_stripe.service.service import Service
+    from atom_stripe.stores._sql.database import Database
 
 LOG = logging.getLogger(__name__)
 
@@ -146,43 +145,44 @@ def _failed(check: _Check, error: Exception) -> Findings:
 async def _database(watch: Watch) -> Findings:
     oauth, inbox = watch.parts.oauth, watch.parts.inbox
     stores = ([] if inbox is None else [inbox.store]) + ([] if oauth is None else [_token_store(oauth)])
-    engines = {id(engine): engine for engine in map(_sql_engine, stores) if engine is not None}
-    if not engines:
+    databases = {id(database.engine): database for database in map(_sql_database, stores) if database is not None}
+    if not databases:
         nothing = Finding("off", "no store is in a SQL database")
         return {"database": nothing, "migrations": nothing}
     found: Findings = {}
-    for engine in engines.values():
-        database, migrations = await watch.call(_tables, engine)
-        for name, one in (("database", database), ("migrations", migrations)):
+    for database in databases.values():
+        reached, migrations = await watch.call(_tables, database)
+        for name, one in (("database", reached), ("migrations", migrations)):
             found[name] = max(found.get(name, one), one, key=lambda finding: _ORDER.index(finding.status))
     return found
 
 
-def _tables(engine: Any) -> tuple[Finding, Finding]:
+def _tables(database: Database) -> tuple[Finding, Finding]:
     from atom_stripe.stores import sql
 
-    try:
-        revision = sql.current(engine)
-    except StoreError:
-        return Finding("down", "the database does not answer, or refuses"), Finding("off", "the database did not say")
-    reached = Finding("ok", "the database answers")
-    try:
-        pending = sql.pending(engine)
-    except StoreError:
-        # As it is for a while during every deployment.
-        return reached, Finding("degraded", "the tables are of a newer release", {"revision": revision})
+    with database.lent() as engine:
+        try:
+            revision = sql.current(engine)
+        except StoreError:
+            return Finding("down", "the database does not answer, or refuses"), Finding("off", "the database did not say")
+        reached = Finding("ok", "the database answers")
+        try:
+            pending = sql.pending(engine)
+        except StoreError:
+            # As it is for a while during every deployment.
+            return reached, Finding("degraded", "the tables are of a newer release", {"revision": revision})
     facts = {"revision": revision, "pending": len(pending)}
     if pending:
         return reached, Finding("down", "the tables are not up to date: atom-stripe db upgrade", facts)
     return reached, Finding("ok", "the tables are up to date", facts)
 
 
-def _sql_engine(store: Any) -> Any:
-    """Return SQLAlchemy's engine below *store*, if it is one of our own for SQL, or one around it."""
+def _sql_database(store: Any) -> Database | None:
+    """Return the database below *store*, if it is one of our own for SQL, or one around it."""
     for one in (store, getattr(store, "_store", None)):
         database = getattr(one, "_database", None)
         if type(database).__module__ == "atom_stripe.stores._sql.database":
-            return getattr(database, "engine", None)
+            return database
     return None
 
 

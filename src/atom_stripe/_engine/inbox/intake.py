@@ -144,9 +144,8 @@ class Intake:
             content = verifier.authentic(body, signature)
             return self._unparsable(content, endpoint, error)
         content = body.encode() if isinstance(body, str) else bytes(body)
-        account = event.account or ""
-        texts = [event.id, event.type, account] if isinstance(account, str) else []
-        if not texts or not all(len(text) <= _LONGEST_TEXT and text.isascii() and text.isprintable() for text in texts):
+        account = _account(event)
+        if not (_fits(event.id) and _fits(event.type) and _fits(account)):
             return self._unparsable(content, endpoint, None)
         return self.arrival_of(event, content, endpoint)
 
@@ -154,9 +153,8 @@ class Intake:
         """Return *event*, which is Stripe's beyond doubt and was written as *payload*, as an arrival at *endpoint*."""
         raw = event._raw  # noqa: SLF001 - to_dict() would copy it
         livemode = raw.get("livemode") is True
-        account = event.account or ""
+        account = _account(event)
         created = event.created_at
-        version = event.api_version if isinstance(event, Event) else None
         return Arrival(
             event_id=event.id,
             type=event.type,
@@ -166,7 +164,7 @@ class Intake:
             payload=payload,
             endpoint=endpoint,
             received_at=self._clock(),
-            api_version=_text(version),
+            api_version=_text(raw.get("api_version")) if isinstance(event, Event) else None,
             created=created.timestamp() if created else None,
             object_id=_object_id(event, raw),
         )
@@ -246,12 +244,20 @@ def _verifiers(given: Any) -> Mapping[str, Verifier]:
     return named
 
 
+def _account(event: Event | EventNotification) -> str:
+    # Most events have no such field, and what is not there is looked for longest.
+    return (event._raw.get("account") if isinstance(event, Event) else event.account) or ""  # noqa: SLF001
+
+
 def _object_id(event: Event | EventNotification, raw: dict[str, Any]) -> str | None:
     thing = raw["data"]["object"] if isinstance(event, Event) else raw.get("related_object")
     return _text(thing.get("id")) if isinstance(thing, dict) else None
 
 
+def _fits(value: object) -> bool:
+    """Return whether *value* is a text that every database takes."""
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isascii() and value.isprintable()
+
+
 def _text(value: object) -> str | None:
-    """Return *value* if it is a text that every database takes."""
-    fine = isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= _LONGEST_TEXT
-    return cast("str", value) if fine else None
+    return cast("str", value) if value and _fits(value) else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from fastapi import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from atom_stripe.inbox import AsyncHandlerContext
     from atom_stripe.metrics import Metrics
@@ -136,13 +137,26 @@ def create_app(
         openapi_url=f"{prefix}/openapi.json",
         middleware=[
             Middleware(Guard),
-            *([Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)] if hosts else []),
+            *([Middleware(_Hosts, allowed_hosts=hosts, open_path=f"{prefix}/health")] if hosts else []),
         ],
         exception_handlers={Problem: _problem, HTTPException: _http_problem},
     )
     app.state.client, app.state.oauth, app.state.inbox = opened.client, opened.oauth, opened.inbox
     app.include_router(router, prefix=prefix)
     return app
+
+
+class _Hosts(TrustedHostMiddleware):
+    """Refuses other hosts. *open_path* is answered under any name: what watches a process asks it by its address."""
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: list[str], open_path: str) -> None:
+        super().__init__(app, allowed_hosts=allowed_hosts, www_redirect=False)
+        self._open_path = open_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        inner = self.app if scope.get("path") == self._open_path else super().__call__
+        await inner(scope, receive, send)
 
 
 # Parts.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
+from starlette.routing import Match
 
 from atom_stripe import service
 from atom_stripe.service.document import described
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
+
+    from starlette.types import Scope
 
     from atom_stripe.client import AsyncStripeClient
     from atom_stripe.inbox import AsyncWebhookInbox
@@ -84,6 +88,17 @@ def create_router(
 class _Route(APIRoute):
     """A route whose dependencies may raise a ``Problem``: ``authorize``, above all."""
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # There are many routes, and each is asked for each request, twice: most can say no without their pattern.
+        if self._fixed not in scope["path"]:
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    @cached_property
+    def _fixed(self) -> str:
+        """What stands in every path of this route."""
+        return self.path.partition("{")[0]
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -135,8 +150,9 @@ async def _body(request: Request, limit: int) -> bytes | None:
 def _request(request: Request, operation: Operation, body: bytes) -> service.Request:
     scope = request.scope
     query: dict[str, list[str]] = {}
-    for name, value in request.query_params.multi_items():
-        query.setdefault(name, []).append(value)
+    if scope["query_string"]:
+        for name, value in request.query_params.multi_items():
+            query.setdefault(name, []).append(value)
     return service.Request(
         path=request.path_params,
         query=query,

@@ -150,18 +150,29 @@ class Database:
 
     def close(self) -> None:
         """Close the connections, if the engine was made for them: those in use when their work is done."""
+        self._notice_fork()
         self._closed = True
-        if self._owned:
-            self.engine.dispose()
+        self._tidy()
+
+    @contextmanager
+    def lent(self) -> Generator[Engine]:
+        """Yield the engine, for what has transactions of its own."""
+        self._demand_open()
+        self._notice_fork()
+        try:
+            yield self.engine
+        finally:
+            self._tidy()
 
     def _demand_open(self) -> None:
         if self._closed:
             raise ClientClosedError(_CLOSED)
 
-    @property
-    def _keeps(self) -> bool:
-        """Whether a connection may stay open when its work is done. An engine makes new ones also after its pool was closed."""
-        return not (self._closed and self._owned)
+    def _tidy(self) -> None:
+        """Close what is in the pool, if this is closed: whoever brings a connection back afterwards does it once more."""
+        if self._closed and self._owned:
+            # Not the engine's own dispose(): it takes another pool, and nobody would close what comes back into this one.
+            self.engine.pool.dispose()
 
     @contextmanager
     def transaction(self, doing: str) -> Generator[SqlConnection]:
@@ -192,8 +203,8 @@ class Database:
         for _ in range(2):
             attempt = ExitStack()
             try:
+                attempt.callback(self._tidy)
                 connection = attempt.enter_context(self.engine.connect())
-                attempt.callback(self._leave, connection)
                 self._demand_open()
                 begun = self._begin(connection, attempt)
             except Exception as error:
@@ -221,10 +232,6 @@ class Database:
         begun = connection.begin()
         begin_sqlite(plain, connection.connection.info)
         return begun
-
-    def _leave(self, connection: SqlConnection) -> None:
-        if not (self._keeps or connection.closed or connection.invalidated):
-            connection.invalidate()
 
     @staticmethod
     def _told(call: Callable[[], T], doing: str, *, unknown: bool = False) -> T:
@@ -272,10 +279,11 @@ class Database:
             return result
         finally:
             if pooled is not None:
-                if not (sound and self._keeps):
+                if not sound:
                     # Whatever state it is in, nobody else shall meet it.
                     pooled.invalidate()
                 pooled.close()
+                self._tidy()
         if failed.lost:
             # The others in the pool are likely to be gone too, and are replaced when they are wanted. To dispose of the pool would leave those
             # that are in use to the garbage collector, and their sockets open until then.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +62,17 @@ def _sqlite(url: URL) -> Engine:
         raise ConfigurationError(msg)
     # The connection that was in use last knows the pages of the file best.
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY}, pool_use_lifo=True)
+    event.listen(engine, "do_connect", _create_sqlite)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _create_sqlite(_dialect: object, _record: object, arguments: tuple[str, ...], _settings: object) -> None:
+    # Payloads hold what customers told the merchant: a new file is for its owner alone, and SQLite gives the mode of the file to those beside it.
+    # What cannot be made here cannot be opened either, and SQLite says so.
+    if not arguments[0].startswith("file:"):
+        with suppress(OSError):
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
