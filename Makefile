@@ -120,7 +120,7 @@ mutants: env ## Change _wire/ in every small way and see that a test notices (mu
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
-fleet: env ## Send 30,000 events through fleets of processes that are killed (a quarter of an hour)
+fleet: env ## Send 30,000 events through fleets of processes that are killed (some minutes)
 	@FLEET_SCALE=1 $(RUN) -m pytest tests/fleet
 
 HOURS ?= 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import stat
 import subprocess
@@ -407,7 +406,6 @@ def test_sqlite_waits_for_its_disk(sqlite: str) -> None:
         assert pooled.driver_connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the modes of files are POSIX's")
 @pytest.mark.parametrize("existing", [None, 0o640])
 def test_a_new_file_is_for_its_owner_alone(tmp_path: Path, existing: int | None) -> None:
     """So is what SQLite puts beside it. A file that is there already keeps the mode that somebody gave it."""
