@@ -457,7 +457,7 @@ def test_a_worker(inbox: Inbox, tmp_path: Path, kind: str, number: int) -> None:
     assert "1 handler, 2 threads: handling events until SIGTERM or Ctrl-C" in stderr
     done = inbox.statuses().count("done")
     # Nothing was cut off, and what it did not get to is there for the next one.
-    assert json.loads(stdout) == {"handled": done}
+    assert json.loads(stdout) == ({"handled": done} if done else {})
     assert done >= 1
     assert all(record.run is None for record in inbox.store.find(InboxQuery()))
 
